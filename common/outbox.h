@@ -1,0 +1,22 @@
+/* The relay: moves committed outbox rows of this service to the ledger (audit.Append), oldest first, at least once.
+ *
+ * Every service schema has
+ *   outbox(id bigint generated always as identity primary key, project_id uuid not null, event bytea not null)
+ *   relay_lease(name text primary key, holder uuid, epoch bigint not null, expires_at timestamptz)
+ *   operation(project_id uuid, operation_id uuid, method int4, request_hash bytea, reply bytea, at_us int8,
+ *             primary key (project_id, operation_id))
+ * created by common/schema/common.sql, which each service's first migration repeats.
+ * One leader per schema, fenced by relay_lease; any replica may take over when the lease has run out. */
+#pragma once
+
+#include "client.h"
+#include "db.h"
+#include "loop.h"
+
+struct outbox;
+
+/* Starts the relay as a fiber of the loop (posted; call before loop_run). source: process name. */
+struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *client, const char *source);
+void outbox_poke(struct outbox *outbox);  /* rows were committed; any thread */
+void outbox_stop(struct outbox *outbox);  /* gives the lease back; loop's thread or a fiber */
+void outbox_free(struct outbox **outbox);
