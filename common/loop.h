@@ -53,7 +53,7 @@ void fiber_sleep_us(struct loop *loop, int64_t us);
 struct wait {
 	struct loop *loop;
 	void *fiber;        /* the waiting fiber, NULL for a thread */
-	atomic_int state;   /* 0 pending, 1 done */
+	atomic_int state;
 	bool suspended;
 	bool timed_out;
 };

@@ -43,6 +43,11 @@ MUST_USE enum status pbjson_object(const char *text, const char *field, size_t m
 /* RFC 7396 merge of two JSON objects given as text; result compact, in the arena. */
 MUST_USE enum status pbjson_merge(const char *target, const char *patch, struct arena *arena, const char **ret_merged);
 
+/* A jansson tree as compact text in the arena, reals in the shortest form that reads back (as pbjson_object gives it); NULL
+ * when the arena is full. */
+struct json_t;
+const char *pbjson_dump_arena(const struct json_t *value, struct arena *arena, size_t *ret_len);
+
 /* Every string of a received message is valid UTF-8 without NUL and within 64 KiB. ST_INVALID_ARGUMENT names the field. */
 MUST_USE enum status pbjson_check_strings(const ProtobufCMessage *message, struct arena *arena,
                                           struct pbjson_error *ret_error);

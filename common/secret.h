@@ -1,4 +1,4 @@
-/* Ids, random secrets, hashes, comparison in constant time, encryption at rest. The only file of common/ that uses OpenSSL. */
+/* Ids, random secrets, hashes, comparison in constant time, encryption at rest. With token.h the only user of OpenSSL in common/. */
 #pragma once
 
 #include "status.h"

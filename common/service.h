@@ -48,6 +48,7 @@ struct service_run {
 	struct client *client;
 	struct cfg *cfg;
 	struct outbox *outbox;
+	struct server *server;        /* the bus side, private to common/ */
 	void *state;                  /* the service's own, from service->start */
 };
 

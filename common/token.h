@@ -11,6 +11,7 @@
 #define TOKEN_MAX_BYTES 8192
 #define TOKEN_SKEW_SEC 60
 #define TOKEN_KID_SIZE 48
+#define TOKEN_JTI_PREFIX "jti" /* id_format prefix of the claim jti */
 
 /* A public key, parsed once. Immutable and shareable between threads. */
 struct token_key;

@@ -1,0 +1,123 @@
+/* Makes the CURVE key pairs of the bus and the allow-list. */
+#include "bus_keys.h"
+
+#include "log.h"
+#include "method.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#define PATH_SIZE 512
+
+/* Writes a whole file under another name and moves it into place, so that a reader sees all of it or nothing. */
+static enum status file_write(const char *path, mode_t mode, const char *text)
+{
+	char temporary[PATH_SIZE + 8];
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	size_t len = strlen(text);
+	bool ok = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	ok = ok && rename(temporary, path) == 0;
+	if (!ok)
+		log_event(LOG_ERROR, "cannot write a key file", "path", path, "reason", strerror(errno), NULL);
+	return ok ? ST_OK : ST_UNAVAILABLE;
+}
+
+static enum status pair_make(const char *dir, const char *name)
+{
+	char public_key[41], secret_key[41], path[PATH_SIZE];
+	if (zmq_curve_keypair(public_key, secret_key) != 0)
+		return ST_INTERNAL;
+	snprintf(path, sizeof(path), "%s/secret/%s.key", dir, name);
+	enum status status = file_write(path, 0600, secret_key);
+	secret_wipe(secret_key, sizeof(secret_key));
+	if (status != ST_OK)
+		return status;
+	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
+	return file_write(path, 0644, public_key);
+}
+
+static enum status directories_make(const char *dir)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} wanted[] = {{"", 0755}, {"/secret", 0700}, {"/public", 0755}};
+	for (size_t i = 0; i < 3; i++) {
+		char path[PATH_SIZE];
+		snprintf(path, sizeof(path), "%s%s", dir, wanted[i].name);
+		if (mkdir(path, wanted[i].mode) != 0 && errno != EEXIST) {
+			log_event(LOG_ERROR, "cannot make a directory", "path", path, "reason", strerror(errno), NULL);
+			return ST_UNAVAILABLE;
+		}
+	}
+	return ST_OK;
+}
+
+static bool pair_exists(const char *dir, const char *name)
+{
+	char secret[PATH_SIZE], public[PATH_SIZE];
+	snprintf(secret, sizeof(secret), "%s/secret/%s.key", dir, name);
+	snprintf(public, sizeof(public), "%s/public/%s.pub", dir, name);
+	return access(secret, F_OK) == 0 && access(public, F_OK) == 0;
+}
+
+/* Appends "<key> <process> <rest>" for a public key file. */
+static enum status allow_add(const char *dir, const char *name, const char *process, const char *rest)
+{
+	char path[PATH_SIZE], key[64] = "", line[256], text[32768] = "";
+	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
+	FILE *file = fopen(path, "re");
+	if (!file || !fgets(key, sizeof(key), file))
+		key[0] = '\0';
+	if (file)
+		fclose(file);
+	key[strcspn(key, "\r\n")] = '\0';
+	snprintf(line, sizeof(line), "%s %s%s%s\n", key, process, rest[0] ? " " : "", rest);
+	snprintf(path, sizeof(path), "%s/public/allow", dir);
+	file = fopen(path, "re");
+	size_t len = file ? fread(text, 1, sizeof(text) - sizeof(line), file) : 0;
+	if (file)
+		fclose(file);
+	text[len] = '\0';
+	if (strstr(text, line))
+		return ST_OK;
+	snprintf(text + len, sizeof(text) - len, "%s", line);
+	return file_write(path, 0644, text);
+}
+
+enum status bus_keys_ensure(const char *dir)
+{
+	enum status status = directories_make(dir);
+	for (unsigned i = 0; status == ST_OK && i < process_count; i++) {
+		const char *name = process_table[i].name;
+		if (strcmp(name, "subscriber") == 0)
+			continue;
+		if (!pair_exists(dir, name))
+			status = pair_make(dir, name);
+		if (status == ST_OK)
+			status = allow_add(dir, name, name, "");
+	}
+	return status;
+}
+
+enum status bus_keys_add_subscriber(const char *dir, const char *name, const struct id *project)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	if (len == 0 || len > 40 || name[len] != '\0')
+		return ST_INVALID_ARGUMENT;
+	if (process_find(name) || pair_exists(dir, name))
+		return ST_ALREADY_EXISTS;
+	char text[ID_TEXT_SIZE] = "";
+	if (project)
+		id_format("prj", project, text);
+	enum status status = pair_make(dir, name);
+	return status == ST_OK ? allow_add(dir, name, "subscriber", text) : status;
+}

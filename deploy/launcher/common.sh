@@ -1,0 +1,88 @@
+# Shared by the parts of the launcher: messages, options, small checks.
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '  %s\n' "$*" >&2; }
+# One sentence that says what to do, then the end.
+die() {
+	printf 'denizen: %s\n' "$*" >&2
+	exit 1
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# The user that Postgres runs as: itself for an ordinary user, postgres (from Debian's package) for root.
+postgres_user() { if is_root; then echo postgres; else id -un; fi; }
+as_postgres() { if is_root; then runuser -u postgres -- "$@"; else "$@"; fi; }
+
+# Defaults of the options that several commands share; parse_options sets them from the arguments, rest goes to ARGS.
+parse_options() {
+	DATA=${DENIZEN_DATA:-$ROOT/data} PORT= DETACH=no REPLICAS= JSON=no KIND=api NAME= SCOPES= PROJECT= CREDENTIALS= QUICK=no
+	ARGS=()
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--data | --port | --replicas | --kind | --name | --scopes | --project | --project-credentials)
+			[ $# -ge 2 ] || die "$1 needs a value."
+			;;
+		esac
+		case $1 in
+		--data) DATA=$2 && shift ;;
+		--port) PORT=$2 && shift ;;
+		--replicas) REPLICAS=$2 && shift ;;
+		--kind) KIND=$2 && shift ;;
+		--name) NAME=$2 && shift ;;
+		--scopes) SCOPES=$2 && shift ;;
+		--project) PROJECT=$2 && shift ;;
+		--project-credentials) CREDENTIALS=$2 && shift ;;
+		--detach) DETACH=yes ;;
+		--json) JSON=yes ;;
+		--quick) QUICK=yes ;;
+		--*) die "unknown option $1; ./denizen help lists them." ;;
+		*) ARGS+=("$1") ;;
+		esac
+		shift
+	done
+	DATA=$(readlink -m "$DATA")
+	case $DATA in *[!A-Za-z0-9._/+@-]*) die "the data directory $DATA has characters other than letters, digits and ._/+@-; choose another with --data." ;; esac
+	if [ -n "$PORT" ]; then
+		case $PORT in *[!0-9]*) die "--port needs a number." ;; esac
+		{ [ "$PORT" -ge 1 ] && [ "$PORT" -le 60000 ]; } || die "--port needs a number from 1 to 60000."
+	fi
+}
+
+# Replicas of one process, from "identity=2,session=2"; 1 without a word about it.
+replicas_of() {
+	local pair
+	for pair in ${REPLICAS//,/ }; do
+		if [ "${pair%%=*}" = "$1" ]; then
+			echo "${pair#*=}"
+			return
+		fi
+	done
+	echo 1
+}
+
+check_replicas() {
+	local pair
+	for pair in ${REPLICAS//,/ }; do
+		case $pair in
+		identity=[1-8] | claims=[1-8] | session=[1-8] | audit=[1-8]) ;;
+		gateway=*) die "one address takes one gateway; several gateways need the edge: use compose.yaml with --scale gateway=2." ;;
+		*) die "--replicas takes identity, claims, session or audit with a number from 1 to 8, as in identity=2,session=2; not $pair." ;;
+		esac
+	done
+}
+
+random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# Writes standard input to a file that only its owner reads, all of it or nothing.
+write_secret() {
+	(umask 077 && cat >"$1.new")
+	mv "$1.new" "$1"
+}
+
+supervisor_pid() {
+	local pid
+	[ -f "$DATA/run/status.json" ] || return 1
+	pid=$(sed -n 's/.*"supervisor": \([0-9]*\).*/\1/p' "$DATA/run/status.json")
+	[ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo "$pid"
+}

@@ -1,0 +1,85 @@
+# The supervisor's plan: which processes run, with which configuration. Ports are counted from the HTTP port.
+
+SERVICES="audit identity claims session"
+
+# Bus port of replica N (1..8) of a service: HTTP port + 100 + 10 * its number + N - 1; PUB is 1000 above.
+bus_port() {
+	local number
+	case $1 in identity) number=1 ;; claims) number=2 ;; session) number=3 ;; audit) number=4 ;; esac
+	echo $((PORT + 100 + number * 10 + $2 - 1))
+}
+
+endpoints_of() {
+	local n list=
+	for ((n = 1; n <= $(replicas_of "$1"); n++)); do
+		list=$list${list:+,}127.0.0.1:$(bus_port "$1" "$n")
+	done
+	echo "$list"
+}
+
+bus_env() {
+	local service
+	for service in $SERVICES; do
+		echo "env DENIZEN_BUS_${service^^}=$(endpoints_of "$service")"
+	done
+	echo "env DENIZEN_BUS_PUBLIC_KEYS=$DATA/bus/public"
+	echo "env DENIZEN_BUS_SECRET_KEY_FILE=$DATA/bus/secret/$1.key"
+	echo "env DENIZEN_LOG_LEVEL=${DENIZEN_LOG_LEVEL:-info}"
+}
+
+# Settings of one service beyond the bus; also used for its migrate and bootstrap commands.
+service_env() {
+	case $1 in
+	claims)
+		echo "env DENIZEN_KEK_FILE=$DATA/secrets/kek"
+		echo "env DENIZEN_ISSUER=$BASE_URL"
+		;;
+	session) echo "env DENIZEN_SESSION_SECRET_FILE=$DATA/secrets/session" ;;
+	esac
+	echo "env DENIZEN_DB_FILE=$DATA/secrets/$1.db"
+}
+
+write_plan() {
+	local service n
+	{
+		echo "process postgres"
+		is_root && echo "user postgres"
+		echo "signal INT"
+		echo "log $DATA/logs/postgres.log"
+		echo "arg $PG_BIN/postgres"
+		echo "arg -D"
+		echo "arg $DATA/postgres"
+		for service in $SERVICES; do
+			for ((n = 1; n <= $(replicas_of "$service"); n++)); do
+				echo "process $service.$n"
+				echo "log $DATA/logs/$service.$n.log"
+				bus_env "$service"
+				service_env "$service"
+				echo "env DENIZEN_BUS_LISTEN=127.0.0.1:$(bus_port "$service" "$n")"
+				echo "arg $BIN/services/$service/denizen-$service"
+			done
+		done
+		echo "process gateway.1"
+		echo "log $DATA/logs/gateway.1.log"
+		bus_env gateway
+		echo "env DENIZEN_HTTP_PORT=$PORT"
+		echo "env DENIZEN_ISSUER=$BASE_URL"
+		[ -z "${DENIZEN_BENCH_ROUTES:-}" ] || echo "env DENIZEN_BENCH_ROUTES=$DENIZEN_BENCH_ROUTES"
+		[ -z "${DENIZEN_RATE_LIMIT:-}" ] || echo "env DENIZEN_RATE_LIMIT=$DENIZEN_RATE_LIMIT"
+		echo "arg $BIN/gateway/denizen-gateway"
+	} >"$DATA/run/plan"
+}
+
+# run_service SERVICE COMMAND...: one of its commands with the same settings as the running process.
+run_service() {
+	local service=$1 line pairs=()
+	shift
+	while IFS= read -r line; do
+		pairs+=("${line#env }")
+	done < <(
+		bus_env "$service"
+		service_env "$service"
+	)
+	env "${pairs[@]}" "DENIZEN_DB_OWNER=$(owner_uri)" "DENIZEN_DB_ROLE_PASSWORD=$(cat "$DATA/secrets/$service.password")" \
+		"$BIN/services/$service/denizen-$service" "$@"
+}

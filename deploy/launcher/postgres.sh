@@ -1,0 +1,85 @@
+# The private Postgres cluster in DATA/postgres.
+
+PG_BIN=/usr/lib/postgresql/15/bin
+
+# Sockets have short paths (107 bytes): a deep data directory gets its socket directory under /tmp.
+socket_dir() {
+	local wanted=$DATA/run/postgres
+	if [ ${#wanted} -gt 80 ]; then
+		wanted=/tmp/denizen-$(printf %s "$DATA" | sha256sum | cut -c1-12)
+	fi
+	echo "$wanted"
+}
+
+# Whether the Postgres user can reach the data directory.
+check_reachable() {
+	is_root || return 0
+	as_postgres test -x "$DATA" || die "the user postgres cannot enter $DATA (a directory above it is closed to others); choose another with --data, for example --data /var/lib/denizen."
+}
+
+postgres_init() {
+	mkdir -p "$DATA/postgres" "$(socket_dir)"
+	is_root && chown postgres: "$DATA/postgres" "$(socket_dir)"
+	chmod 700 "$DATA/postgres"
+	if [ -f "$DATA/postgres/PG_VERSION" ]; then
+		local version
+		version=$(cat "$DATA/postgres/PG_VERSION")
+		[ "$version" = 15 ] || die "the data in $DATA/postgres is of Postgres $version and this release runs 15: dump it with pg_dumpall of version $version, move the directory away, start again, and load the dump."
+		return
+	fi
+	step "making a Postgres cluster in $DATA/postgres"
+	random_hex 24 | write_secret "$DATA/secrets/owner.password"
+	local log password
+	log=$(mktemp)
+	password=$(mktemp)
+	cat "$DATA/secrets/owner.password" >"$password"
+	is_root && chown postgres: "$password"
+	if ! as_postgres "$PG_BIN/initdb" -D "$DATA/postgres" -U denizen_owner --pwfile="$password" --auth=scram-sha-256 \
+		--encoding=UTF8 --locale=C.UTF-8 --data-checksums >"$log" 2>&1; then
+		tail -n 3 "$log" >&2
+		rm -f "$log" "$password"
+		rm -rf "$DATA/postgres"
+		die "initdb failed; its last lines are above. Is the disk full?"
+	fi
+	rm -f "$log" "$password"
+	cat >>"$DATA/postgres/postgresql.conf" <<TEXT
+# Denizen: private cluster, reached through its socket only
+listen_addresses = ''
+unix_socket_directories = '$(socket_dir)'
+max_connections = 200
+shared_buffers = ${DENIZEN_PG_SHARED_BUFFERS:-256MB}
+max_wal_size = 4GB
+jit = off
+logging_collector = off
+idle_in_transaction_session_timeout = 10000
+TEXT
+}
+
+owner_uri() {
+	echo "postgresql://denizen_owner:$(cat "$DATA/secrets/owner.password")@/denizen?host=$(socket_dir)"
+}
+
+role_uri() {
+	echo "postgresql://$1:$(cat "$DATA/secrets/$1.password")@/denizen?host=$(socket_dir)"
+}
+
+postgres_wait() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		"$PG_BIN/pg_isready" -q -h "$(socket_dir)" && return
+		sleep 0.05
+	done
+	tail -n 5 "$DATA/logs/postgres.log" >&2
+	die "Postgres does not answer after 30 s; its last lines are above, the rest is in $DATA/logs/postgres.log."
+}
+
+# Creates the database when the cluster is new.
+postgres_database() {
+	[ -f "$DATA/run/database" ] && return
+	PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir)" -U denizen_owner -d postgres -qAt \
+		-c "SELECT 1 FROM pg_database WHERE datname = 'denizen'" | grep -q 1 ||
+		PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir)" -U denizen_owner -d postgres -q \
+			-c "CREATE DATABASE denizen TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" ||
+		die "the database could not be created; see $DATA/logs/postgres.log."
+	touch "$DATA/run/database"
+}

@@ -1,0 +1,11 @@
+# test and bench.
+
+command_test() {
+	install_packages $BUILD_PACKAGES $TEST_PACKAGES
+	exec python3 "$ROOT/tests/run.py" "$@"
+}
+
+command_bench() {
+	install_packages $BUILD_PACKAGES $BENCH_PACKAGES
+	exec python3 "$ROOT/bench/run.py" "$@"
+}

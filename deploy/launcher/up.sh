@@ -1,0 +1,175 @@
+# up, down, status, logs.
+
+BIN=$ROOT/build/release
+
+make_secrets() {
+	local name
+	mkdir -p "$DATA/secrets" "$DATA/logs" "$DATA/run"
+	chmod 700 "$DATA/secrets"
+	for name in kek session; do
+		[ -s "$DATA/secrets/$name" ] || random_hex 32 | write_secret "$DATA/secrets/$name"
+	done
+	for name in $SERVICES; do
+		[ -s "$DATA/secrets/$name.password" ] || random_hex 24 | write_secret "$DATA/secrets/$name.password"
+		role_uri "$name" | write_secret "$DATA/secrets/$name.db"
+	done
+}
+
+port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+check_ports() {
+	local service n
+	port_free "$PORT" || die "port $PORT is taken by another program; choose another with --port."
+	for service in $SERVICES; do
+		for ((n = 1; n <= $(replicas_of "$service"); n++)); do
+			port_free "$(bus_port "$service" "$n")" && port_free $(($(bus_port "$service" "$n") + 1000)) ||
+				die "port $(bus_port "$service" "$n") or $(($(bus_port "$service" "$n") + 1000)), which $service needs, is taken; choose another --port (the bus ports are counted from it)."
+		done
+	done
+}
+
+check_disk() {
+	local free_kb
+	free_kb=$(df -Pk "$DATA" | awk 'NR == 2 {print $4}')
+	[ "$free_kb" -ge 200000 ] || die "only $((free_kb / 1024)) MB are free where $DATA lies; Denizen needs 200 MB to start."
+}
+
+# Remembers port and replicas of a data directory, so that `up` resumes it as it was.
+settings() {
+	local saved=$DATA/run/settings
+	if [ -f "$saved" ]; then
+		[ -n "$PORT" ] || PORT=$(sed -n 's/^port //p' "$saved")
+		[ -n "$REPLICAS" ] || REPLICAS=$(sed -n 's/^replicas //p' "$saved")
+	fi
+	PORT=${PORT:-8080}
+	BASE_URL=${DENIZEN_BASE_URL:-http://127.0.0.1:$PORT}
+}
+
+save_settings() { printf 'port %s\nreplicas %s\n' "$PORT" "$REPLICAS" >"$DATA/run/settings"; }
+
+ready_wait() {
+	local i pid=$1
+	for ((i = 0; i < 1200; i++)); do
+		curl -fsS -o /dev/null "http://127.0.0.1:$PORT/readyz" 2>/dev/null && return
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.025
+	done
+	local log
+	for log in "$DATA"/logs/*.log; do
+		say "--- $log" && tail -n 3 "$log" >&2
+	done
+	die "the suite did not become ready; the last lines of its logs are above."
+}
+
+migrate_all() {
+	local service stamp
+	stamp=$(cat "$ROOT"/services/*/schema/*.sql | sha256sum | cut -c1-16)
+	[ "$(cat "$DATA/run/migrated" 2>/dev/null)" = "$stamp" ] && return
+	step "migrating the schemas"
+	for service in $SERVICES; do
+		run_service "$service" migrate 2>>"$DATA/logs/migrate.log" ||
+			{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the schema of $service could not be migrated; the last lines of $DATA/logs/migrate.log are above."; }
+	done
+	echo "$stamp" >"$DATA/run/migrated"
+}
+
+# Postgres alone first when schemas may have to change; it goes on running under the supervisor afterwards.
+prepare_database() {
+	[ -f "$DATA/run/migrated" ] && [ "$(cat "$DATA/run/migrated")" = "$(cat "$ROOT"/services/*/schema/*.sql | sha256sum | cut -c1-16)" ] && return
+	local pid
+	as_postgres "$PG_BIN/postgres" -D "$DATA/postgres" >>"$DATA/logs/postgres.log" 2>&1 &
+	pid=$!
+	postgres_wait
+	postgres_database
+	migrate_all
+	if [ ! -s "$DATA/run/bootstrap.json" ]; then
+		step "creating the first project"
+		run_service identity bootstrap --name default --out "$DATA/run/bootstrap.json" 2>>"$DATA/logs/migrate.log" ||
+			{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the first project could not be created; see $DATA/logs/migrate.log."; }
+	fi
+	as_postgres "$PG_BIN/pg_ctl" -D "$DATA/postgres" -m fast -s stop
+	wait "$pid" || true
+}
+
+prepare() {
+	install_packages $BUILD_PACKAGES
+	[ -n "${DENIZEN_BIN:-}" ] && BIN=$DENIZEN_BIN || build release
+	mkdir -p "$DATA" 2>/dev/null || die "the directory $DATA cannot be made; choose another with --data."
+	[ -w "$DATA" ] || die "the directory $DATA is not writable by $(id -un); choose another with --data."
+	settings
+	check_replicas
+	check_reachable
+	check_ports
+	check_disk
+	make_secrets
+	"$BIN/deploy/denizen-keys" "$DATA/bus" || die "the bus keys could not be made in $DATA/bus."
+	postgres_init
+	save_settings
+	write_plan
+	prepare_database
+}
+
+command_up() {
+	parse_options "$@"
+	local pid
+	if pid=$(supervisor_pid); then
+		settings
+		say "Denizen is already running on http://127.0.0.1:$PORT (supervisor $pid); ./denizen down stops it."
+		return
+	fi
+	say "Denizen: starting in $DATA"
+	prepare
+	setsid "$BIN/deploy/denizen-supervisor" "$DATA/run/plan" "$DATA/run/status.json" >>"$DATA/logs/supervisor.log" 2>&1 </dev/null &
+	pid=$!
+	trap 'kill -TERM $pid 2>/dev/null; wait $pid; exit 1' INT TERM
+	(ready_wait "$pid") || { kill -TERM "$pid" 2>/dev/null; wait "$pid"; exit 1; }
+	[ -s "$DATA/credentials.json" ] || make_credentials
+	say "Denizen is ready: $BASE_URL"
+	say "  keys and the first administrator: $DATA/credentials.json"
+	say "  API description: $BASE_URL/openapi.json    logs: $DATA/logs"
+	trap - INT TERM
+	if [ $DETACH = yes ]; then
+		disown "$pid"
+		return
+	fi
+	say "  Ctrl-C stops it."
+	trap 'say "Denizen: stopping"; kill -TERM $pid 2>/dev/null' INT TERM
+	while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done
+}
+
+command_down() {
+	parse_options "$@"
+	local pid i
+	pid=$(supervisor_pid) || { say "Denizen does not run in $DATA."; return; }
+	kill -TERM "$pid"
+	for ((i = 0; i < 1200; i++)); do
+		kill -0 "$pid" 2>/dev/null || { say "Denizen is stopped."; return; }
+		sleep 0.05
+	done
+	die "the supervisor $pid does not stop; see $DATA/logs/supervisor.log."
+}
+
+command_status() {
+	parse_options "$@"
+	local ready=false
+	if ! supervisor_pid >/dev/null; then
+		if [ $JSON = yes ]; then echo '{"running": false}'; else say "Denizen does not run in $DATA."; fi
+		return 1
+	fi
+	settings
+	curl -fsS -o /dev/null "http://127.0.0.1:$PORT/readyz" 2>/dev/null && ready=true
+	if [ $JSON = yes ]; then
+		jq --arg url "$BASE_URL" --argjson ready $ready '{running: true, ready: $ready, base_url: $url} + .' "$DATA/run/status.json"
+		return
+	fi
+	echo "$BASE_URL ready: $ready"
+	jq -r '.processes[] | "\(.name)\tpid \(.pid)\trestarts \(.restarts)"' "$DATA/run/status.json" | while IFS=$'\t' read -r name pid rest; do
+		printf '%-12s %-12s %-12s %s\n' "$name" "$pid" "$rest" "$(awk '/VmRSS/ {printf "%.1f MB", $2 / 1024}' "/proc/${pid#pid }/status" 2>/dev/null)"
+	done
+}
+
+command_logs() {
+	parse_options "$@"
+	ls "$DATA/logs/${ARGS[0]:-}"*.log >/dev/null 2>&1 || die "there are no logs of ${ARGS[0]:-any process} in $DATA/logs."
+	exec tail -n 50 -F "$DATA/logs/${ARGS[0]:-}"*.log
+}

@@ -1,0 +1,267 @@
+/* The native API: routes straight from the method table, JSON by field descriptor, RFC 9457 problem documents. */
+#include "../dialect.h"
+
+#include "pbjson.h"
+#include "problem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Fields that only path, headers or the key may set. */
+static const char *const reserved_fields[] = {"if_match_version", "null_fields", "project_id"};
+#define RESERVED_COUNT (sizeof(reserved_fields) / sizeof(reserved_fields[0]))
+
+static const ProtobufCFieldDescriptor *native_field(const ProtobufCMessageDescriptor *type, const char *name)
+{
+	return protobuf_c_message_descriptor_get_field_by_name(type, name);
+}
+
+/* Names of the proto fields that body and query may not set: reserved ones but null_fields (pbjson fills it from the
+ * nulls of the body) and the path's parameters. NULL-ended. */
+static void native_skip_list(const struct exchange *exchange, const char *ret_skip[HTTP_PARAMS_MAX + 4])
+{
+	size_t used = 0;
+	for (size_t i = 0; i < RESERVED_COUNT; i++)
+		ret_skip[used++] = reserved_fields[i];
+	for (size_t i = 0; i < exchange->param_count; i++)
+		ret_skip[used++] = exchange->params[i].name;
+	ret_skip[used] = NULL;
+}
+
+static enum status native_fail_json(struct exchange *exchange, const struct pbjson_error *error)
+{
+	return http_fail(exchange, ST_INVALID_ARGUMENT, error->field, error->reason);
+}
+
+static bool native_json_type(const char *type)
+{
+	static const char json[] = "application/json";
+	if (type == NULL || strncasecmp(type, json, sizeof(json) - 1) != 0)
+		return false;
+	type += sizeof(json) - 1;
+	type += strspn(type, " \t");
+	if (*type == '\0')
+		return true;
+	if (*type++ != ';')
+		return false;
+	type += strspn(type, " \t");
+	return strcasecmp(type, "charset=utf-8") == 0 || strcasecmp(type, "charset=\"utf-8\"") == 0;
+}
+
+/* A body of JSON becomes the message; an absent one is the empty object. */
+static enum status native_map_body(struct exchange *exchange, const char *const *skip, ProtobufCMessage **ret_request)
+{
+	const char *json = exchange->body.data;
+	size_t len = exchange->body.len;
+	struct pbjson_error error = {0};
+	if (len == 0) {
+		json = "{}";
+		len = 2;
+	} else if (!native_json_type(http_header_find(&exchange->request, "Content-Type"))) {
+		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL, "The Content-Type must be application/json");
+	}
+	enum status status =
+	    pbjson_parse(exchange->route->method->request, json, len, skip, exchange->arena, ret_request, &error);
+	return status == ST_OK ? ST_OK : native_fail_json(exchange, &error);
+}
+
+static bool native_listed(const char *const *list, const char *name)
+{
+	for (; *list != NULL; list++) {
+		if (strcmp(*list, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether an earlier parameter of the query has the same name, as far as `query` reaches. */
+static bool native_query_seen(const char *query, const char *end, const char *name, size_t name_len)
+{
+	while (query < end) {
+		size_t len = strcspn(query, "&");
+		if (strncmp(query, name, name_len) == 0 && (query[name_len] == '=' || len == name_len))
+			return true;
+		query += len + 1;
+	}
+	return false;
+}
+
+static enum status native_map_pair(struct exchange *exchange, const char *const *skip, ProtobufCMessage *request,
+                                   const char *pair, size_t pair_len)
+{
+	const char *equals = memchr(pair, '=', pair_len);
+	size_t name_len = equals != NULL ? (size_t)(equals - pair) : pair_len;
+	const char *name = http_decode(exchange->arena, pair, name_len, true);
+	const char *value = equals == NULL ? "" : http_decode(exchange->arena, equals + 1, pair_len - name_len - 1, true);
+	struct pbjson_error error = {0};
+	if (name == NULL || value == NULL)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "The parameter is not valid percent-encoded UTF-8");
+	const ProtobufCFieldDescriptor *field = native_field(request->descriptor, name);
+	bool repeated = field != NULL && field->label == PROTOBUF_C_LABEL_REPEATED;
+	if (native_listed(skip, name))
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "There is no such parameter");
+	if (!repeated && native_query_seen(exchange->request.query, pair, pair, name_len))
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "The parameter is given twice");
+	enum status status = pbjson_set(request, name, value, exchange->arena, &error);
+	if (status == ST_NOT_FOUND)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "There is no such parameter");
+	if (status != ST_OK)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name, error.reason);
+	return ST_OK;
+}
+
+static enum status native_map_query(struct exchange *exchange, const char *const *skip, ProtobufCMessage *request)
+{
+	for (const char *pair = exchange->request.query; pair != NULL && *pair != '\0';) {
+		size_t len = strcspn(pair, "&");
+		enum status status = len == 0 ? ST_OK : native_map_pair(exchange, skip, request, pair, len);
+		if (status != ST_OK)
+			return status;
+		pair += len;
+		pair += *pair == '&';
+	}
+	return ST_OK;
+}
+
+static enum status native_map_path(struct exchange *exchange, ProtobufCMessage *request)
+{
+	struct pbjson_error error = {0};
+	for (size_t i = 0; i < exchange->param_count; i++) {
+		enum status status = pbjson_set(request, exchange->params[i].name, exchange->params[i].value,
+		                                exchange->arena, &error);
+		if (status != ST_OK)
+			return http_fail(exchange, ST_INVALID_ARGUMENT, exchange->params[i].name, error.reason);
+	}
+	return ST_OK;
+}
+
+/* If-Match: "5" (strong) becomes if_match_version = 5; * asks nothing that the write does not ask anyway. */
+static enum status native_map_if_match(struct exchange *exchange, ProtobufCMessage *request)
+{
+	const char *tag = http_header_find(&exchange->request, "If-Match");
+	char digits[20] = "";
+	struct pbjson_error error = {0};
+	if (tag == NULL || strcmp(tag, "*") == 0 || !exchange->route->method->write)
+		return ST_OK;
+	if (native_field(request->descriptor, "if_match_version") == NULL)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, "If-Match", "This route does not support If-Match");
+	size_t len = tag[0] == '"' ? strspn(tag + 1, "0123456789") : 0;
+	if (strncmp(tag, "W/", 2) == 0)
+		return http_fail(exchange, ST_PRECONDITION_FAILED, "If-Match", "If-Match needs a strong ETag");
+	if (len == 0 || len >= sizeof(digits) - 1 || strcmp(tag + 1 + len, "\"") != 0)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, "If-Match", "If-Match must be one ETag of this API");
+	memcpy(digits, tag + 1, len);
+	if (pbjson_set(request, "if_match_version", digits, exchange->arena, &error) != ST_OK)
+		return http_fail(exchange, ST_INVALID_ARGUMENT, "If-Match", error.reason);
+	return ST_OK;
+}
+
+static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **ret_request)
+{
+	const struct method *method = exchange->route->method;
+	const char *skip[HTTP_PARAMS_MAX + 4];
+	ProtobufCMessage *request = NULL;
+	bool body = strcmp(exchange->route->verb, "GET") != 0 && strcmp(exchange->route->verb, "DELETE") != 0;
+	native_skip_list(exchange, skip);
+	if (body) {
+		enum status status = native_map_body(exchange, skip, &request);
+		if (status != ST_OK)
+			return status;
+		if (exchange->request.query != NULL && exchange->request.query[0] != '\0')
+			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no query parameters");
+	} else {
+		if (exchange->request.content_length > 0)
+			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no body");
+		request = arena_alloc(exchange->arena, method->request->sizeof_message);
+		if (request == NULL)
+			return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
+		protobuf_c_message_init(method->request, request);
+		enum status status = native_map_query(exchange, skip, request);
+		if (status != ST_OK)
+			return status;
+	}
+	enum status status = native_map_path(exchange, request);
+	if (status == ST_OK)
+		status = native_map_if_match(exchange, request);
+	if (status == ST_OK)
+		*ret_request = request;
+	return status;
+}
+
+/* Reads a set top-level int64 field; false when the type has none or it is absent. */
+static bool native_int_field(const ProtobufCMessage *message, const char *name, int64_t *ret_value)
+{
+	const ProtobufCFieldDescriptor *field = native_field(message->descriptor, name);
+	const char *base = (const char *)message;
+	if (field == NULL || field->type != PROTOBUF_C_TYPE_INT64 || field->label != PROTOBUF_C_LABEL_OPTIONAL)
+		return false;
+	if (!*(const protobuf_c_boolean *)(base + field->quantifier_offset))
+		return false;
+	*ret_value = *(const int64_t *)(base + field->offset);
+	return true;
+}
+
+static const char *native_text_field(const ProtobufCMessage *message, const char *name)
+{
+	const ProtobufCFieldDescriptor *field = native_field(message->descriptor, name);
+	if (field == NULL || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
+		return NULL;
+	return *(char *const *)((const char *)message + field->offset);
+}
+
+/* Adds ETag and decides 304 for a read whose If-None-Match names the same version. */
+static bool native_not_modified(struct exchange *exchange, int64_t version)
+{
+	char tag[32];
+	snprintf(tag, sizeof(tag), "\"%lld\"", (long long)version);
+	http_header_add(exchange, "ETag", tag);
+	const char *known = http_header_find(&exchange->request, "If-None-Match");
+	return !exchange->route->method->write && known != NULL && strcmp(known, tag) == 0;
+}
+
+static void native_map_out(struct exchange *exchange, const ProtobufCMessage *reply)
+{
+	struct http_response *response = &exchange->response;
+	int64_t version;
+	response->status = exchange->route->method->http_success;
+	if (native_int_field(reply, "version", &version) && native_not_modified(exchange, version)) {
+		response->status = 304;
+		return;
+	}
+	if (reply->descriptor->n_fields == 0) {
+		response->status = 204;
+		return;
+	}
+	const char *id = native_text_field(reply, "id");
+	if (response->status == 201 && id != NULL) {
+		const char *location = arena_printf(exchange->arena, "%s/%s", exchange->request.path, id);
+		if (location != NULL)
+			http_header_add(exchange, "Location", location);
+	}
+	response->content_type = "application/json";
+	pbjson_print(reply, &response->body);
+}
+
+const struct dialect native_dialect = {.name = "native", .print_failure = problem_print};
+
+size_t native_routes(struct dialect_route *ret_routes, size_t max)
+{
+	size_t used = 0;
+	for (unsigned i = 0; i < method_count; i++) {
+		const struct method *method = &method_table[i];
+		if (method->http_verb == NULL)
+			continue;
+		if (used < max)
+			ret_routes[used] = (struct dialect_route){.verb = method->http_verb,
+			                                          .path = method->http_path,
+			                                          .dialect = &native_dialect,
+			                                          .method = method,
+			                                          .permission = method->permission,
+			                                          .map_in = native_map_in,
+			                                          .map_out = native_map_out};
+		used++;
+	}
+	return used;
+}

@@ -1,0 +1,17 @@
+/* Rate limits without locks and in bounded memory: one time stamp per caller (generic cell rate algorithm). Any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct limits;
+
+/* Allows `rate_per_sec` on average and `burst` at once per caller. rate_per_sec 0 = everything is allowed. NULL without
+ * memory. */
+struct limits *limits_new(int64_t rate_per_sec, int64_t burst);
+void limits_free(struct limits **limits);
+
+/* Takes `cost` units for the caller named by the bytes. Returns 0 when allowed, else the milliseconds to wait (at least 1);
+ * nothing is taken then. cost 0 only asks. */
+uint32_t limits_take(struct limits *limits, const void *caller, size_t caller_len, int64_t cost);

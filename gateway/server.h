@@ -1,0 +1,32 @@
+/* The HTTP server: the only file that knows civetweb. Reads requests through the guard, hands them on as exchanges, writes each
+ * answer with one write, ends slow connections, drains. */
+#pragma once
+
+#include "request.h"
+
+struct server;
+
+struct server_options {
+	const char *address;   /* IPv4 address to listen on; "" = all */
+	int port;
+	int threads;           /* connections served at once, idle ones included */
+	int keep_alive_ms;     /* an idle connection is closed after this */
+	int64_t body_max_bytes; /* bodies up to this must arrive within 10 s; larger ones (streams) 64 KiB every 30 s */
+	struct gateway *gateway;
+	/* Fills exchange->response. Called on a server thread, many at once. */
+	void (*handle)(struct exchange *exchange);
+};
+
+/* Starts listening. ST_UNAVAILABLE (logged) when the port is taken or threads cannot be made. options are copied, their text is
+ * borrowed. */
+MUST_USE enum status server_start(const struct server_options *options, struct server **ret_server);
+
+/* Every answer ends its connection from now on; waits until no request has been in flight for 250 ms, at least min_ms and at
+ * most 10 s. */
+void server_drain(struct server *server, int min_ms);
+
+/* Stops listening, ends all threads, frees. Up to 2 s. */
+void server_stop(struct server **server);
+
+/* Requests being answered now. Any thread. */
+int server_in_flight(const struct server *server);

@@ -1,0 +1,52 @@
+/* The audit service as data: handlers, migrations, state. */
+#include "service.h"
+
+#include "migrate.h"
+
+#include <stdlib.h>
+
+extern const struct migration audit_migrations[];
+
+static const struct handler handlers[] = {
+    {M_AUDIT_APPEND, h_append_events},
+    {M_AUDIT_READ_EVENTS, h_read_events},
+    {M_AUDIT_READ_STREAM, h_read_stream},
+    {M_AUDIT_VERIFY, h_verify_chain},
+    {0, NULL},
+};
+
+struct store_call service_store_call(const struct call *call)
+{
+	return (struct store_call){call->run->db, call->arena, call->deadline_us};
+}
+
+static void stop(struct service_run *run)
+{
+	struct audit_state *state = run->state;
+	if (!state)
+		return;
+	ledger_free(&state->ledger);
+	free(state);
+	run->state = NULL;
+}
+
+static enum status start(struct service_run *run)
+{
+	struct audit_state *state = calloc(1, sizeof *state);
+	if (!state)
+		return ST_RESOURCE_EXHAUSTED;
+	run->state = state;
+	state->ledger = ledger_new(run->loop);
+	if (state->ledger)
+		return ST_OK;
+	stop(run);
+	return ST_RESOURCE_EXHAUSTED;
+}
+
+const struct service audit_service = {
+    .name = "audit",
+    .handlers = handlers,
+    .migrations = audit_migrations,
+    .start = start,
+    .stop = stop,
+};

@@ -1,0 +1,184 @@
+/* Access tokens: mint and verify. */
+#include "service.h"
+
+#include "claims.pb-c.h"
+#include "clock.h"
+#include "jwt.h"
+#include "pbjson.h"
+#include "token.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* What goes into one token. */
+struct mint {
+	const Claims__MintRequest *request;
+	const char *document; /* custom claims or NULL */
+	int64_t now_sec;
+	uint32_t lifetime_sec;
+};
+
+/* ---- mint ---- */
+
+static enum status check_mint(struct call *call, const Claims__MintRequest *in, struct id *ret_user)
+{
+	struct id session;
+	if (!id_parse("usr", in->user_id, ret_user))
+		return call_fail(call, ST_INVALID_ARGUMENT, "user_id", "This is not a user id.");
+	if (!id_parse("ses", in->session_id, &session))
+		return call_fail(call, ST_INVALID_ARGUMENT, "session_id", "This is not a session id.");
+	if (!in->has_epoch || in->epoch < 0)
+		return call_fail(call, ST_INVALID_ARGUMENT, "epoch", "The epoch is missing or negative.");
+	if (in->audience != NULL && in->audience[0] == '\0')
+		return call_fail(call, ST_INVALID_ARGUMENT, "audience", "The audience must not be empty.");
+	if (in->has_lifetime_sec && in->lifetime_sec == 0)
+		return call_fail(call, ST_INVALID_ARGUMENT, "lifetime_sec", "The lifetime must be at least a second.");
+	return ST_OK;
+}
+
+/* The registered claims; json_object_set_new refuses a NULL value, so a failure anywhere is seen here. */
+static bool set_registered(struct call *call, const struct mint *mint, json_t *payload)
+{
+	const Claims__MintRequest *in = mint->request;
+	char project[ID_TEXT_SIZE], jti[ID_TEXT_SIZE];
+	struct id id = id_new();
+	id_format("prj", &call->project, project);
+	id_format(TOKEN_JTI_PREFIX, &id, jti);
+	const char *issuer = arena_printf(call->arena, "%s/v1/projects/%s", claims_state(call)->issuer, project);
+	int failed = json_object_set_new(payload, "iss", json_string(issuer));
+	failed |= json_object_set_new(payload, "sub", json_string(in->user_id));
+	failed |= json_object_set_new(payload, "aud", json_string(in->audience != NULL ? in->audience : project));
+	failed |= json_object_set_new(payload, "iat", json_integer(mint->now_sec));
+	failed |= json_object_set_new(payload, "exp", json_integer(mint->now_sec + mint->lifetime_sec));
+	failed |= json_object_set_new(payload, "jti", json_string(jti));
+	failed |= json_object_set_new(payload, "sid", json_string(in->session_id));
+	failed |= json_object_set_new(payload, "tv", json_integer(in->epoch));
+	if (in->email != NULL)
+		failed |= json_object_set_new(payload, "email", json_string(in->email));
+	if (in->has_email_verified)
+		failed |= json_object_set_new(payload, "email_verified", json_boolean(in->email_verified));
+	if (in->name != NULL)
+		failed |= json_object_set_new(payload, "name", json_string(in->name));
+	return failed == 0;
+}
+
+/* Custom claims never replace a registered one, whatever the database holds. */
+static enum status make_payload(struct call *call, const struct mint *mint, const char **ret_payload, size_t *ret_len)
+{
+	const char *text = NULL;
+	json_t *payload = json_object();
+	json_t *custom = mint->document != NULL ? json_loads(mint->document, 0, NULL) : json_object();
+	if (set_registered(call, mint, payload) && json_object_update_missing(payload, custom) == 0)
+		text = pbjson_dump_arena(payload, call->arena, ret_len);
+	json_decref(custom);
+	json_decref(payload);
+	if (text == NULL)
+		return ST_INTERNAL;
+	*ret_payload = text;
+	return ST_OK;
+}
+
+/* Reads key and claims; the first token of a project that the ledger has not yet announced makes its key. */
+static enum status read_mint(struct call *call, const struct id *user, struct mint_row *ret_row)
+{
+	struct store store = claims_store(call);
+	enum status status = store_read_mint(&store, &call->project, user, ret_row);
+	if (status != ST_NOT_FOUND)
+		return status;
+	status = claims_ensure_key(claims_state(call), &store, &call->project);
+	return status == ST_OK ? store_read_mint(&store, &call->project, user, ret_row) : status;
+}
+
+enum status h_mint_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	const Claims__MintRequest *in = (const Claims__MintRequest *)request;
+	Claims__MintReply *out = (Claims__MintReply *)reply;
+	struct claims_state *state = claims_state(call);
+	struct mint mint = {.request = in, .lifetime_sec = state->lifetime_sec};
+	struct mint_row row;
+	struct id user;
+	const struct jwt_key *key;
+	const char *payload;
+	size_t len;
+	enum status status = check_mint(call, in, &user);
+	if (status == ST_OK)
+		status = read_mint(call, &user, &row);
+	if (status != ST_OK)
+		return status;
+	mint.document = row.document;
+	mint.now_sec = clock_wall_us() / US_PER_SEC;
+	if (in->has_lifetime_sec && in->lifetime_sec < mint.lifetime_sec)
+		mint.lifetime_sec = in->lifetime_sec;
+	status = make_payload(call, &mint, &payload, &len);
+	if (status == ST_OK)
+		status = keyring_open(state->keyring, &call->project, &row.key, &key);
+	if (status == ST_OK)
+		status = jwt_sign(key, payload, len, call->arena, &out->access_token);
+	if (status != ST_OK)
+		return status;
+	if (strlen(out->access_token) > TOKEN_MAX_BYTES)
+		return call_fail(call, ST_CLAIMS_TOO_LARGE, "name", "The token would be longer than %d bytes.",
+		                 TOKEN_MAX_BYTES);
+	out->has_expires_in = true;
+	out->expires_in = mint.lifetime_sec;
+	return ST_OK;
+}
+
+/* ---- verify ---- */
+
+static const struct token_key *find_only_key(void *arg, const struct id *project, const char *kid)
+{
+	return arg;
+}
+
+/* ST_INVALID_TOKEN: no such key, or it is no longer to be believed. *ret_key is for token_key_free. */
+static enum status read_verify_key(struct call *call, const char *kid, struct token_key **ret_key)
+{
+	struct store store = claims_store(call);
+	struct key_row *keys;
+	size_t count;
+	enum status status = store_list_keys(&store, &call->project, clock_wall_us(), &keys, &count);
+	if (status != ST_OK)
+		return status;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(keys[i].kid, kid) != 0)
+			continue;
+		*ret_key = token_key_new(keys[i].kid, keys[i].x, keys[i].y);
+		return *ret_key != NULL ? ST_OK : ST_INTERNAL;
+	}
+	return ST_INVALID_TOKEN;
+}
+
+static enum status verify(struct call *call, const char *token, struct token_claims *ret_claims)
+{
+	char kid[TOKEN_KID_SIZE];
+	struct id project;
+	struct token_key *key = NULL;
+	size_t len = strlen(token);
+	enum status status = token_peek(token, len, &project, kid);
+	if (status == ST_OK && !id_equal(&project, &call->project))
+		status = ST_INVALID_TOKEN;
+	if (status == ST_OK)
+		status = read_verify_key(call, kid, &key);
+	if (status == ST_OK)
+		status = token_verify(token, len, claims_state(call)->issuer, clock_wall_us() / US_PER_SEC,
+		                      find_only_key, key, call->arena, ret_claims);
+	token_key_free(&key);
+	return status;
+}
+
+/* A bad token is an answer, not an error. */
+enum status h_verify_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	const Claims__VerifyTokenRequest *in = (const Claims__VerifyTokenRequest *)request;
+	Claims__VerifyTokenReply *out = (Claims__VerifyTokenReply *)reply;
+	struct token_claims claims;
+	if (in->token == NULL || in->token[0] == '\0')
+		return call_fail(call, ST_INVALID_ARGUMENT, "token", "The token is missing.");
+	enum status status = verify(call, in->token, &claims);
+	out->has_active = true;
+	out->active = status == ST_OK;
+	if (status == ST_OK)
+		out->claims_json = (char *)claims.payload;
+	return status == ST_INVALID_TOKEN ? ST_OK : status;
+}

@@ -1,0 +1,175 @@
+/* P-256 key pairs and ES256 signatures through OpenSSL; a key is parsed once. */
+#include "jwt.h"
+
+#include <jansson.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SIGNATURE_SIZE (2 * JWT_COORDINATE_SIZE) /* R | S, RFC 7518 section 3.4 */
+#define DER_SIGNATURE_MAX 80
+#define HEADER_MAX 192
+
+struct jwt_key {
+	EVP_PKEY *pkey;
+	EVP_MD_CTX *prepared; /* initialised for signing; copied for each signature */
+	EVP_MD_CTX *scratch;
+	size_t header_len;
+	char header[BASE64URL_SIZE(HEADER_MAX)]; /* base64url, the same for all tokens of the key */
+};
+
+static bool number_of(EVP_PKEY *pkey, const char *name, uint8_t ret_bytes[JWT_COORDINATE_SIZE])
+{
+	BIGNUM *number = NULL;
+	bool ok = EVP_PKEY_get_bn_param(pkey, name, &number) == 1 &&
+	          BN_bn2binpad(number, ret_bytes, JWT_COORDINATE_SIZE) == JWT_COORDINATE_SIZE;
+	BN_clear_free(number);
+	return ok;
+}
+
+enum status jwt_pair_generate(struct jwt_pair *ret_pair)
+{
+	enum status status = ST_INTERNAL;
+	struct jwt_pair pair;
+	EVP_PKEY *pkey = EVP_EC_gen("P-256");
+	if (pkey == NULL || !number_of(pkey, OSSL_PKEY_PARAM_EC_PUB_X, pair.x) ||
+	    !number_of(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, pair.y) || !number_of(pkey, OSSL_PKEY_PARAM_PRIV_KEY, pair.d))
+		goto out;
+	*ret_pair = pair;
+	status = ST_OK;
+out:
+	secret_wipe(&pair, sizeof(pair));
+	EVP_PKEY_free(pkey);
+	return status;
+}
+
+enum status jwt_thumbprint(const uint8_t x[JWT_COORDINATE_SIZE], const uint8_t y[JWT_COORDINATE_SIZE],
+                           char ret_kid[TOKEN_KID_SIZE])
+{
+	char x_text[BASE64URL_SIZE(JWT_COORDINATE_SIZE)], y_text[BASE64URL_SIZE(JWT_COORDINATE_SIZE)];
+	uint8_t hash[SHA256_SIZE];
+	base64url_encode(x, JWT_COORDINATE_SIZE, x_text);
+	base64url_encode(y, JWT_COORDINATE_SIZE, y_text);
+	json_t *jwk = json_pack("{s:s, s:s, s:s, s:s}", "crv", "P-256", "kty", "EC", "x", x_text, "y", y_text);
+	char *canonical = json_dumps(jwk, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(jwk);
+	if (canonical == NULL)
+		return ST_INTERNAL;
+	secret_sha256(canonical, strlen(canonical), hash);
+	free(canonical);
+	base64url_encode(hash, sizeof(hash), ret_kid);
+	return ST_OK;
+}
+
+static EVP_PKEY *pkey_new(const struct jwt_pair *pair)
+{
+	EVP_PKEY *pkey = NULL;
+	uint8_t point[1 + 2 * JWT_COORDINATE_SIZE] = {POINT_CONVERSION_UNCOMPRESSED};
+	memcpy(point + 1, pair->x, JWT_COORDINATE_SIZE);
+	memcpy(point + 1 + JWT_COORDINATE_SIZE, pair->y, JWT_COORDINATE_SIZE);
+	BIGNUM *d = BN_secure_new();
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	if (d == NULL || build == NULL || context == NULL || BN_bin2bn(pair->d, sizeof(pair->d), d) == NULL ||
+	    !OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) ||
+	    !OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)) ||
+	    !OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, d))
+		goto out;
+	params = OSSL_PARAM_BLD_to_param(build);
+	if (params == NULL || EVP_PKEY_fromdata_init(context) != 1 ||
+	    EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_KEYPAIR, params) != 1)
+		pkey = NULL;
+out:
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(build);
+	EVP_PKEY_CTX_free(context);
+	BN_clear_free(d);
+	return pkey;
+}
+
+/* A point that does not belong to d would make signatures that nobody can verify. */
+static bool pkey_consistent(EVP_PKEY *pkey)
+{
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+	bool ok = context != NULL && EVP_PKEY_pairwise_check(context) == 1;
+	EVP_PKEY_CTX_free(context);
+	return ok;
+}
+
+static bool header_set(struct jwt_key *key, const char *kid, const char *type)
+{
+	json_t *header = json_pack("{s:s, s:s, s:s}", "alg", "ES256", "typ", type, "kid", kid);
+	char text[HEADER_MAX];
+	size_t len = json_dumpb(header, text, sizeof(text), JSON_COMPACT);
+	json_decref(header);
+	if (len == 0 || len > sizeof(text))
+		return false;
+	key->header_len = base64url_encode(text, len, key->header);
+	return true;
+}
+
+struct jwt_key *jwt_key_new(const char *kid, const char *type, const struct jwt_pair *pair)
+{
+	struct jwt_key *key = calloc(1, sizeof(*key));
+	if (key == NULL)
+		return NULL;
+	key->pkey = pkey_new(pair);
+	key->prepared = EVP_MD_CTX_new();
+	key->scratch = EVP_MD_CTX_new();
+	if (key->pkey == NULL || key->prepared == NULL || key->scratch == NULL || !pkey_consistent(key->pkey) ||
+	    EVP_DigestSignInit_ex(key->prepared, NULL, "SHA256", NULL, NULL, key->pkey, NULL) != 1 ||
+	    !header_set(key, kid, type))
+		jwt_key_free(&key);
+	return key;
+}
+
+void jwt_key_free(struct jwt_key **key)
+{
+	if (key == NULL || *key == NULL)
+		return;
+	EVP_MD_CTX_free((*key)->scratch);
+	EVP_MD_CTX_free((*key)->prepared);
+	EVP_PKEY_free((*key)->pkey);
+	free(*key);
+	*key = NULL;
+}
+
+/* OpenSSL signs in DER; a JWS wants the two numbers side by side. */
+static bool signature_raw(const uint8_t *der, size_t der_len, uint8_t ret_raw[SIGNATURE_SIZE])
+{
+	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)der_len);
+	if (signature == NULL)
+		return false;
+	bool ok = BN_bn2binpad(ECDSA_SIG_get0_r(signature), ret_raw, JWT_COORDINATE_SIZE) > 0 &&
+	          BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret_raw + JWT_COORDINATE_SIZE, JWT_COORDINATE_SIZE) > 0;
+	ECDSA_SIG_free(signature);
+	return ok;
+}
+
+enum status jwt_sign(const struct jwt_key *key, const char *payload, size_t len_bytes, struct arena *arena,
+                     char **ret_token)
+{
+	char *token =
+	    arena_alloc(arena, key->header_len + BASE64URL_SIZE(len_bytes) + BASE64URL_SIZE(SIGNATURE_SIZE) + 2);
+	if (token == NULL)
+		return ST_INTERNAL;
+	memcpy(token, key->header, key->header_len);
+	size_t len = key->header_len;
+	token[len++] = '.';
+	len += base64url_encode(payload, len_bytes, token + len);
+
+	uint8_t der[DER_SIGNATURE_MAX], raw[SIGNATURE_SIZE];
+	size_t der_len = sizeof(der);
+	if (EVP_MD_CTX_copy_ex(key->scratch, key->prepared) != 1 ||
+	    EVP_DigestSign(key->scratch, der, &der_len, (const uint8_t *)token, len) != 1 ||
+	    !signature_raw(der, der_len, raw))
+		return ST_INTERNAL;
+	token[len++] = '.';
+	base64url_encode(raw, sizeof(raw), token + len);
+	*ret_token = token;
+	return ST_OK;
+}

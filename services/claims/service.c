@@ -1,0 +1,193 @@
+/* The claims process: configuration, handlers, start, and what it does with the ledger. */
+#include "service.h"
+
+#include "clock.h"
+#include "follow.h"
+#include "log.h"
+#include "migrate.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FOLLOW_ARENA_BYTES (4 * 1024 * 1024)
+#define FOLLOW_POLL_MS 500
+#define DROPPED_KEPT_US (3600 * US_PER_SEC)
+#define PURGE_EVERY_US (60 * US_PER_SEC)
+
+extern const struct migration claims_migrations[];
+
+static const struct cfg_item cfg_items[] = {
+    {"DENIZEN_ISSUER", CFG_TEXT, NULL, 0, 0,
+     "Base URL of the suite as clients see it; tokens name it as their issuer."},
+    {"DENIZEN_KEK", CFG_SECRET, NULL, 0, 0,
+     "Key that encrypts the signing keys at rest: 64 hexadecimal digits or 43 characters base64url."},
+    {"DENIZEN_TOKEN_LIFETIME_SEC", CFG_INT, "300", 10, 86400, "Lifetime of an access token in seconds."},
+    {0},
+};
+
+static const struct handler handlers[] = {
+    {M_CLAIMS_GET_CLAIMS, h_get_claims},
+    {M_CLAIMS_PUT_CLAIMS, h_put_claims},
+    {M_CLAIMS_PATCH_CLAIMS, h_patch_claims},
+    {M_CLAIMS_MINT, h_mint_token},
+    {M_CLAIMS_VERIFY_TOKEN, h_verify_token},
+    {M_CLAIMS_GET_JWKS, h_get_jwks},
+    {M_CLAIMS_LIST_SIGNING_KEYS, h_list_signing_keys},
+    {M_CLAIMS_ROTATE_SIGNING_KEY, h_rotate_signing_key},
+    {0},
+};
+
+struct claims_state *claims_state(struct call *call)
+{
+	return call->run->state;
+}
+
+struct store claims_store(struct call *call)
+{
+	return (struct store){call->run->db, call->arena, call->deadline_us};
+}
+
+enum status claims_ensure_key(const struct claims_state *state, const struct store *store, const struct id *project)
+{
+	struct sealed_key key;
+	enum status status = keyring_generate(state->keyring, project, &key);
+	if (status == ST_OK)
+		status = store_create_key(store, project, &key, clock_wall_us());
+	return status;
+}
+
+/* ---- the ledger: a project's first key, the claims of deleted users ---- */
+
+static const Events__EventType followed_types[] = {
+    EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED,
+    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED,
+};
+
+static enum status load_position(void *arg, int64_t *ret_position)
+{
+	struct claims_state *state = arg;
+	struct arena *arena = arena_new(FOLLOW_ARENA_BYTES);
+	struct store store = {state->run->db, arena, 0};
+	enum status status = arena == NULL ? ST_INTERNAL : store_load_claims_position(&store, ret_position);
+	arena_free(&arena);
+	return status;
+}
+
+/* Entries whose ids cannot be read are passed over: they will not become readable later. */
+static enum status apply_entry(struct claims_state *state, const struct store *store, const Audit__LedgerEntry *entry,
+                               struct dropped_users *dropped)
+{
+	struct id project, user;
+	const Events__Event *event = entry->event;
+	if (event == NULL || !id_parse("prj", entry->project_id, &project))
+		return ST_OK;
+	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED)
+		return claims_ensure_key(state, store, &project);
+	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED && id_parse("usr", event->subject, &user)) {
+		dropped->projects[dropped->count] = project;
+		dropped->users[dropped->count++] = user;
+	}
+	return ST_OK;
+}
+
+static void purge_when_due(struct claims_state *state, const struct store *store, int64_t now_us)
+{
+	if (clock_monotonic_us() < state->next_purge_us)
+		return;
+	state->next_purge_us = clock_monotonic_us() + PURGE_EVERY_US;
+	if (store_purge_dropped(store, now_us - DROPPED_KEPT_US) != ST_OK)
+		log_event(LOG_WARN, "purge of deleted users failed; it will be tried again", NULL);
+}
+
+static enum status apply_entries(void *arg, Audit__LedgerEntry **entries, size_t count, int64_t next)
+{
+	struct claims_state *state = arg;
+	enum status status = ST_INTERNAL;
+	struct arena *arena = arena_new(FOLLOW_ARENA_BYTES);
+	if (arena == NULL)
+		return ST_INTERNAL;
+	struct store store = {state->run->db, arena, 0};
+	struct dropped_users dropped = {.at_us = clock_wall_us()};
+	dropped.projects = arena_alloc(arena, (count + 1) * sizeof(*dropped.projects));
+	dropped.users = arena_alloc(arena, (count + 1) * sizeof(*dropped.users));
+	if (dropped.projects == NULL || dropped.users == NULL)
+		goto out;
+	status = ST_OK;
+	for (size_t i = 0; i < count && status == ST_OK; i++)
+		status = apply_entry(state, &store, entries[i], &dropped);
+	if (status == ST_OK)
+		status = store_drop_users(&store, &dropped, next);
+	if (status == ST_OK)
+		purge_when_due(state, &store, dropped.at_us);
+out:
+	arena_free(&arena);
+	return status;
+}
+
+/* ---- start and stop ---- */
+
+static void claims_stop(struct service_run *run)
+{
+	struct claims_state *state = run->state;
+	if (state == NULL)
+		return;
+	keyring_free(&state->keyring);
+	free((char *)state->issuer);
+	free(state);
+	run->state = NULL;
+}
+
+static enum status state_fill(struct claims_state *state, const struct cfg *cfg)
+{
+	uint8_t kek[SEAL_KEY_SIZE];
+	enum status status = keyring_parse_kek(cfg_text(cfg, "DENIZEN_KEK"), kek);
+	if (status != ST_OK) {
+		log_event(LOG_ERROR, "DENIZEN_KEK must be 64 hexadecimal digits or 43 characters base64url", NULL);
+		return status;
+	}
+	const char *issuer = cfg_text(cfg, "DENIZEN_ISSUER");
+	size_t len = strlen(issuer);
+	while (len > 0 && issuer[len - 1] == '/')
+		len--;
+	state->issuer = strndup(issuer, len);
+	state->lifetime_sec = (uint32_t)cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC");
+	state->keyring = keyring_new(kek);
+	secret_wipe(kek, sizeof(kek));
+	return state->keyring != NULL && state->issuer != NULL ? ST_OK : ST_INTERNAL;
+}
+
+static enum status claims_start(struct service_run *run)
+{
+	json_object_seed(0);
+	struct claims_state *state = calloc(1, sizeof(*state));
+	if (state == NULL)
+		return ST_INTERNAL;
+	state->run = run;
+	run->state = state;
+	enum status status = state_fill(state, run->cfg);
+	if (status != ST_OK) {
+		claims_stop(run);
+		return status;
+	}
+	struct follow_options options = {
+	    .loop = run->loop,
+	    .client = run->client,
+	    .types = followed_types,
+	    .type_count = sizeof(followed_types) / sizeof(followed_types[0]),
+	    .poll_ms = FOLLOW_POLL_MS,
+	    .load = load_position,
+	    .apply = apply_entries,
+	    .arg = state,
+	};
+	return follow_start(&options) != NULL ? ST_OK : ST_INTERNAL;
+}
+
+const struct service claims_service = {
+    .name = "claims",
+    .handlers = handlers,
+    .cfg_items = cfg_items,
+    .migrations = claims_migrations,
+    .start = claims_start,
+    .stop = claims_stop,
+};

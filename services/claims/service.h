@@ -1,0 +1,37 @@
+/* The claims process: what its handlers share. */
+#pragma once
+
+#include "../../common/service.h"
+#include "keyring.h"
+#include "store.h"
+
+/* Made at start, the same for all calls. */
+struct claims_state {
+	struct service_run *run;
+	struct keyring *keyring;
+	const char *issuer;    /* base URL without a slash at its end, owned */
+	uint32_t lifetime_sec; /* of access tokens */
+	int64_t next_purge_us; /* monotonic */
+};
+
+/* The service of main.c. */
+extern const struct service claims_service;
+
+struct claims_state *claims_state(struct call *call);
+
+/* The store as one call uses it. */
+struct store claims_store(struct call *call);
+
+/* Gives a project its first signing key unless it has one. */
+MUST_USE enum status claims_ensure_key(const struct claims_state *state, const struct store *store,
+                                       const struct id *project);
+
+/* ---- handlers ---- */
+enum status h_get_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_put_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_patch_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_mint_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_verify_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_get_jwks(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_list_signing_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_rotate_signing_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);

@@ -1,0 +1,372 @@
+/* The threads that hash passwords, with a bounded queue that steps back while other work arrives. */
+#include "pool.h"
+
+#include "clock.h"
+#include "metrics.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PASSWORD_ROOM 1024
+#define THREADS_MAX 64
+#define WINDOW_US (50 * US_PER_MS)
+#define WINDOW_BUSY_CALLS 10 /* in one window: 200 calls/s are "other work" */
+#define COST_START_US (30 * US_PER_MS)
+#define PATIENCE_US (20 * US_PER_MS)
+
+enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
+
+/* Self-contained, since a caller that gave up may be gone when the thread is done with it. */
+struct job {
+	struct job *next;
+	struct wait wait;
+	enum job_state state;
+	bool abandoned; /* nobody waits any more: the thread frees it */
+	bool check;     /* check `hash`; else make one into it */
+	enum status status;
+	struct id project;
+	int64_t deadline_us;
+	size_t password_len;
+	char password[PASSWORD_ROOM];
+	char hash[PASSWORD_HASH_SIZE];
+};
+
+struct pool {
+	struct pool_options options;
+	unsigned threads;
+	pthread_t handles[THREADS_MAX];
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* under the lock */
+	struct job *first, **last;
+	unsigned queued, running;
+	int64_t cost_us; /* moving average of one job */
+	bool stopping;
+	/* written by the loop's thread */
+	_Atomic int64_t window_start_us;
+	_Atomic unsigned window_calls, window_calls_before;
+	struct metric *refused, *hash_time;
+};
+
+static void job_free(struct job *job)
+{
+	secret_wipe(job, sizeof(*job));
+	free(job);
+}
+
+/* ---- how many may hash ---- */
+
+void pool_note_call(struct pool *pool)
+{
+	int64_t now_us = clock_monotonic_us();
+	int64_t age_us = now_us - pool->window_start_us;
+	if (age_us >= WINDOW_US) {
+		pool->window_calls_before = age_us < 2 * WINDOW_US ? pool->window_calls : 0;
+		pool->window_calls = 0;
+		pool->window_start_us = now_us;
+	}
+	pool->window_calls++;
+}
+
+static bool pool_is_disturbed(struct pool *pool)
+{
+	int64_t age_us = clock_monotonic_us() - pool->window_start_us;
+	if (age_us >= 2 * WINDOW_US)
+		return false;
+	return pool->window_calls >= WINDOW_BUSY_CALLS ||
+	       (age_us < WINDOW_US && pool->window_calls_before >= WINDOW_BUSY_CALLS);
+}
+
+unsigned pool_limit(struct pool *pool)
+{
+	return pool->threads > 1 && pool_is_disturbed(pool) ? pool->threads - 1 : pool->threads;
+}
+
+unsigned pool_threads(const struct pool *pool)
+{
+	return pool->threads;
+}
+
+/* ---- the threads ---- */
+
+static void thread_lower_priority(enum pool_priority priority)
+{
+	struct sched_param none = {0};
+	if (priority == POOL_IDLE)
+		sched_setscheduler(0, SCHED_IDLE, &none); /* 0: the calling thread, on Linux */
+	else if (priority == POOL_NICE)
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+}
+
+static void pool_wait_for_work(struct pool *pool)
+{
+	struct timespec until;
+	if (!pool->first) {
+		pthread_cond_wait(&pool->wake, &pool->lock);
+		return;
+	}
+	/* There is work, but others have the cores: look again when the window has passed. */
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += WINDOW_US * 1000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&pool->wake, &pool->lock, &until);
+}
+
+/* The next job in time; those whose deadline passed are answered unhashed. NULL when none is left. Under the lock. */
+static struct job *pool_take_job(struct pool *pool)
+{
+	while (pool->first) {
+		struct job *job = pool->first;
+		pool->first = job->next;
+		if (!pool->first)
+			pool->last = &pool->first;
+		pool->queued--;
+		if (clock_monotonic_us() < job->deadline_us) {
+			job->state = JOB_RUNNING;
+			return job;
+		}
+		job->state = JOB_DONE;
+		job->status = ST_DEADLINE_EXCEEDED;
+		wait_done(&job->wait);
+	}
+	return NULL;
+}
+
+static enum status job_execute(struct job *job, const struct password_params *params)
+{
+	if (job->check)
+		return password_verify(job->hash, job->password, job->password_len);
+	return password_hash(params, job->password, job->password_len, job->hash);
+}
+
+static void pool_finish_job(struct pool *pool, struct job *job, enum status status, int64_t took_us)
+{
+	pool->running--;
+	pool->cost_us += (took_us - pool->cost_us) / 8;
+	job->status = status;
+	job->state = JOB_DONE;
+	if (job->abandoned)
+		job_free(job);
+	else
+		wait_done(&job->wait); /* under the lock: the waiter frees the job only with the lock in hand */
+}
+
+static void *pool_thread(void *arg)
+{
+	struct pool *pool = arg;
+	thread_lower_priority(pool->options.priority);
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->stopping) {
+		struct job *job = pool->running < pool_limit(pool) ? pool_take_job(pool) : NULL;
+		if (!job) {
+			pool_wait_for_work(pool);
+			continue;
+		}
+		pool->running++;
+		pthread_mutex_unlock(&pool->lock);
+		int64_t start_us = clock_monotonic_us();
+		enum status status = job_execute(job, &pool->options.params);
+		int64_t took_us = clock_monotonic_us() - start_us;
+		metric_observe_us(pool->hash_time, took_us);
+		pthread_mutex_lock(&pool->lock);
+		pool_finish_job(pool, job, status, took_us);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+/* ---- the callers ---- */
+
+/* Room for one more job of this project, and a chance that it runs in time. Under the lock. */
+static bool pool_accepts(struct pool *pool, const struct job *job, uint32_t *ret_retry_after_ms)
+{
+	unsigned same = 0;
+	for (const struct job *other = pool->first; other; other = other->next)
+		same += id_equal(&other->project, &job->project);
+	int64_t wait_us = (int64_t)(pool->queued + 1) * pool->cost_us / pool_limit(pool);
+	*ret_retry_after_ms = (uint32_t)(wait_us / US_PER_MS) + 1;
+	return !pool->stopping && pool->queued < pool->options.queue_max && same < pool->options.queue_max * 3 / 4 &&
+	       clock_monotonic_us() + wait_us <= job->deadline_us;
+}
+
+static struct job *job_new(struct pool *pool, const struct pool_request *request)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	job->project = request->project;
+	job->deadline_us = request->deadline_us;
+	job->password_len = strlen(request->password);
+	memcpy(job->password, request->password, job->password_len);
+	job->check = request->hash != NULL;
+	if (job->check)
+		memcpy(job->hash, request->hash, strlen(request->hash) + 1);
+	wait_init(&job->wait, pool->options.loop);
+	return job;
+}
+
+/* Puts a job into the queue; ST_RESOURCE_EXHAUSTED leaves *ret_job alone. */
+static enum status pool_submit(struct pool *pool, const struct pool_request *request, struct job **ret_job,
+                               uint32_t *ret_retry_after_ms)
+{
+	if (strlen(request->password) > PASSWORD_ROOM || (request->hash && strlen(request->hash) >= PASSWORD_HASH_SIZE))
+		return ST_INVALID_ARGUMENT;
+	struct job *job = job_new(pool, request);
+	if (!job)
+		return ST_RESOURCE_EXHAUSTED;
+	pthread_mutex_lock(&pool->lock);
+	bool accepted = pool_accepts(pool, job, ret_retry_after_ms);
+	if (accepted) {
+		job->state = JOB_QUEUED;
+		*pool->last = job;
+		pool->last = &job->next;
+		pool->queued++;
+		pthread_cond_signal(&pool->wake);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!accepted) {
+		job_free(job);
+		metric_add(pool->refused, 1);
+		return ST_RESOURCE_EXHAUSTED;
+	}
+	*ret_job = job;
+	return ST_OK;
+}
+
+/* Under the lock. */
+static void pool_remove_job(struct pool *pool, struct job *job)
+{
+	struct job **at = &pool->first;
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	if (pool->last == &job->next)
+		pool->last = at;
+	pool->queued--;
+}
+
+/* Waits for a submitted job and releases it. A running job gets a little longer than its deadline: its work is nearly paid. */
+static enum status pool_collect(struct pool *pool, struct job *job, struct pool_reply *ret_reply)
+{
+	enum status status = ST_DEADLINE_EXCEEDED;
+	bool release = true;
+	(void)wait_for(&job->wait, job->deadline_us);
+	pthread_mutex_lock(&pool->lock);
+	if (job->state == JOB_DONE) {
+		status = job->status;
+		if (status == ST_OK && !job->check)
+			memcpy(ret_reply->hash, job->hash, sizeof(job->hash));
+	} else if (job->state == JOB_QUEUED) {
+		pool_remove_job(pool, job);
+	} else {
+		job->abandoned = true;
+		release = false;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (release)
+		job_free(job);
+	return status;
+}
+
+enum status pool_run(struct pool *pool, const struct pool_request *request, struct pool_reply *ret_reply)
+{
+	struct job *job = NULL;
+	enum status status = pool_submit(pool, request, &job, &ret_reply->retry_after_ms);
+	return status == ST_OK ? pool_collect(pool, job, ret_reply) : status;
+}
+
+/* As pool_submit, but comes again until the deadline when there is no room: a batch yields to sign-ins. */
+static enum status pool_submit_patiently(struct pool *pool, const struct pool_request *request, struct job **ret_job,
+                                         uint32_t *ret_retry_after_ms)
+{
+	for (;;) {
+		enum status status = pool_submit(pool, request, ret_job, ret_retry_after_ms);
+		if (status != ST_RESOURCE_EXHAUSTED || clock_monotonic_us() + PATIENCE_US >= request->deadline_us)
+			return status;
+		fiber_sleep_us(pool->options.loop, PATIENCE_US);
+	}
+}
+
+void pool_run_many(struct pool *pool, const struct pool_request *requests, size_t count, enum status *ret_status,
+                   struct pool_reply *ret_replies)
+{
+	struct job *jobs[THREADS_MAX] = {0}; /* a window: no more waiting than can run, others are served between */
+	size_t window = pool->threads;
+	for (size_t i = 0; i < count + window; i++) {
+		if (i >= window && jobs[i % window])
+			ret_status[i - window] =
+			    pool_collect(pool, jobs[i % window], &ret_replies[i - window]);
+		jobs[i % window] = NULL;
+		if (i < count)
+			ret_status[i] = pool_submit_patiently(pool, &requests[i], &jobs[i % window],
+			                                      &ret_replies[i].retry_after_ms);
+	}
+}
+
+/* ---- start and end ---- */
+
+static void pool_init_sync(struct pool *pool)
+{
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	pthread_mutex_init(&pool->lock, NULL);
+}
+
+struct pool *pool_new(const struct pool_options *options)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned threads = options->threads ? options->threads : (unsigned)(cores > 0 ? cores : 1);
+	pool->options = *options;
+	pool->last = &pool->first;
+	pool->cost_us = COST_START_US;
+	pool->window_start_us = INT64_MIN / 2;
+	pool->refused = metric_counter("denizen_hash_refused_total", "", "Password hashes refused because of the queue");
+	pool->hash_time = metric_histogram("denizen_hash_seconds", "", "Time to make or check one password hash");
+	pool_init_sync(pool);
+	pthread_mutex_lock(&pool->lock); /* the threads begin when their number is known */
+	while (pool->threads < threads && pool->threads < THREADS_MAX &&
+	       pthread_create(&pool->handles[pool->threads], NULL, pool_thread, pool) == 0)
+		pool->threads++;
+	pthread_mutex_unlock(&pool->lock);
+	if (pool->threads == 0)
+		pool_free(&pool);
+	return pool;
+}
+
+void pool_free(struct pool **pool)
+{
+	struct pool *gone = *pool;
+	if (!gone)
+		return;
+	pthread_mutex_lock(&gone->lock);
+	gone->stopping = true;
+	for (struct job *job = gone->first, *next; job; job = next) {
+		next = job->next;
+		job->state = JOB_DONE;
+		job->status = ST_UNAVAILABLE;
+		wait_done(&job->wait);
+	}
+	gone->first = NULL;
+	gone->last = &gone->first;
+	gone->queued = 0;
+	pthread_cond_broadcast(&gone->wake);
+	pthread_mutex_unlock(&gone->lock);
+	for (unsigned i = 0; i < gone->threads; i++)
+		pthread_join(gone->handles[i], NULL);
+	pthread_cond_destroy(&gone->wake);
+	pthread_mutex_destroy(&gone->lock);
+	free(gone);
+	*pool = NULL;
+}

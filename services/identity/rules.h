@@ -1,0 +1,48 @@
+/* Canonical forms and limits of what a user record may hold. Pure functions: no allocation kept, any thread.
+ * All texts that come in are valid UTF-8 without NUL (checked at the bus). */
+#pragma once
+
+#include "buf.h"
+#include "status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RULES_LOGIN_MAX_BYTES 320
+#define RULES_LOGIN_SIZE (RULES_LOGIN_MAX_BYTES + 1)
+#define RULES_LOGIN_IDS_MAX 20
+#define RULES_NAME_MAX_BYTES 400
+#define RULES_EXTERNAL_ID_MAX_BYTES 255
+#define RULES_PICTURE_MAX_BYTES 2048
+#define RULES_ATTRIBUTES_MAX_BYTES 16384
+#define RULES_PASSWORD_MIN_BYTES 8
+#define RULES_PASSWORD_MAX_BYTES 1024
+#define RULES_SEARCH_MAX_BYTES 200
+#define RULES_SHARDS 16
+
+/* Why a value was refused: one static sentence, or NULL when it is acceptable. */
+typedef const char *rules_reason;
+
+/* Canonical form of an e-mail address: a local part of ASCII in lower case, another one in NFC and otherwise unchanged (no
+ * Unicode folding); the domain as A-labels in lower case. Equal mailboxes give equal texts. */
+MUST_USE rules_reason rules_email_canonical(const char *email, char ret_email[RULES_LOGIN_SIZE]);
+
+/* What a login id is stored and looked up as: the canonical form when it is an e-mail address, else NFKC with case folding.
+ * Refuses control, format and unassigned characters, and spaces at either end. */
+MUST_USE rules_reason rules_login_canonical(const char *login_id, char ret_login[RULES_LOGIN_SIZE]);
+
+MUST_USE rules_reason rules_phone_check(const char *phone);             /* E.164: + and 7..15 digits */
+MUST_USE rules_reason rules_text_check(const char *text, size_t max_bytes); /* 1..max_bytes, no control characters */
+MUST_USE rules_reason rules_picture_check(const char *picture);         /* http or https URL */
+MUST_USE rules_reason rules_password_check(const char *password);       /* length of a new password */
+
+/* Appends text folded for substring search (NFC, lower case) and a line end; NULL appends nothing. */
+void rules_search_add(struct buf *out, const char *text);
+
+/* A LIKE pattern that finds `term` anywhere: folded as the search text, wildcards escaped, % at both ends.
+ * Fails on a term that is empty, longer than RULES_SEARCH_MAX_BYTES or holds control characters.
+ * *ret_characters: code points of the folded term. */
+MUST_USE rules_reason rules_search_pattern(const char *term, struct buf *out, size_t *ret_characters);
+
+/* Counter shard of a user: the last four bits of its id. */
+int16_t rules_shard(const uint8_t user_id[16]);

@@ -1,0 +1,217 @@
+/* CreateSession: throttle, password, access token, then the session in one statement. */
+#include "service.h"
+
+#include <string.h>
+
+#define LOGIN_ID_MAX_BYTES 320
+#define PASSWORD_MAX_BYTES 1024
+#define USER_AGENT_MAX_BYTES 512
+
+/* What a sign-in request says, checked. */
+struct sign_in {
+	const char *login_id;
+	const char *password;
+	char ip_text[INET6_ADDRSTRLEN];
+	const char *ip_address; /* ip_text, or NULL when not told */
+	const char *user_agent; /* NULL when not told */
+	struct throttle_keys keys;
+};
+
+static enum status check_login(struct call *call, const Session__CreateSessionRequest *request, struct sign_in *sign_in)
+{
+	const char *field = request->login_id != NULL ? "login_id" : "email";
+
+	if (request->login_id == NULL && request->email == NULL)
+		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "Give login_id or email");
+	if (request->login_id != NULL && request->email != NULL && strcmp(request->login_id, request->email) != 0)
+		return call_fail(call, ST_INVALID_ARGUMENT, "email", "login_id and email name different users");
+	sign_in->login_id = request->login_id != NULL ? request->login_id : request->email;
+	size_t len = strnlen(sign_in->login_id, LOGIN_ID_MAX_BYTES + 1);
+	if (len == 0 || len > LOGIN_ID_MAX_BYTES)
+		return call_fail(call, ST_INVALID_ARGUMENT, field, "Must have 1 to %d bytes", LOGIN_ID_MAX_BYTES);
+	return ST_OK;
+}
+
+static enum status check_request(struct call *call, const Session__CreateSessionRequest *request,
+                                 struct sign_in *sign_in)
+{
+	enum status status = check_login(call, request, sign_in);
+
+	if (status != ST_OK)
+		return status;
+	size_t len = request->password != NULL ? strnlen(request->password, PASSWORD_MAX_BYTES + 1) : 0;
+	if (len == 0 || len > PASSWORD_MAX_BYTES)
+		return call_fail(call, ST_INVALID_ARGUMENT, "password", "Must have 1 to %d bytes", PASSWORD_MAX_BYTES);
+	sign_in->password = request->password;
+	if (request->ip_address != NULL) {
+		if (!throttle_parse_address(request->ip_address, sign_in->ip_text))
+			return call_fail(call, ST_INVALID_ARGUMENT, "ip_address", "Must be an IPv4 or IPv6 address");
+		sign_in->ip_address = sign_in->ip_text;
+	}
+	if (request->user_agent != NULL && strnlen(request->user_agent, USER_AGENT_MAX_BYTES + 1) > USER_AGENT_MAX_BYTES)
+		return call_fail(call, ST_INVALID_ARGUMENT, "user_agent", "Must have at most %d bytes",
+		                 USER_AGENT_MAX_BYTES);
+	sign_in->user_agent = request->user_agent;
+	return ST_OK;
+}
+
+/* Counts the failure durably before it is told; a count that cannot be written fails the call instead. */
+static enum status refuse_credentials(struct call *call, const struct store *store, const struct sign_in *sign_in,
+                                      enum status refusal)
+{
+	struct session_state *state = call->run->state;
+	Events__Event event = EVENTS__EVENT__INIT;
+
+	event.has_type = true;
+	event.type = EVENTS__EVENT_TYPE__EVENT_TYPE_SIGN_IN_FAILED;
+	event.reason = (char *)status_name(refusal);
+	struct packed packed = call_event(call, &event);
+	enum status status = store_count_failure(store, &sign_in->keys, clock_wall_us(), &packed);
+	if (status != ST_OK)
+		return call_fail(call, status, "", "The attempt could not be recorded");
+	call_committed(call);
+	metric_add(state->failed, 1);
+	return refusal;
+}
+
+static enum status verify_password(struct call *call, const struct store *store, const struct sign_in *sign_in,
+                                   Identity__Authorization **ret_auth)
+{
+	struct session_state *state = call->run->state;
+	Identity__VerifyPasswordRequest request = IDENTITY__VERIFY_PASSWORD_REQUEST__INIT;
+	ProtobufCMessage *answer = NULL;
+	size_t slot;
+	enum status status = throttle_enter(call, store, &sign_in->keys, &slot);
+
+	if (status != ST_OK)
+		return status;
+	request.login_id = (char *)sign_in->login_id;
+	request.password = (char *)sign_in->password;
+	status = call_peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
+	/* The slot is held until the failure is counted: the next guess must see it. */
+	if (status == ST_INVALID_CREDENTIALS || status == ST_ACCOUNT_DISABLED)
+		status = refuse_credentials(call, store, sign_in, status);
+	throttle_leave(&state->flights, slot);
+	if (status == ST_OK)
+		*ret_auth = (Identity__Authorization *)answer;
+	return status;
+}
+
+/* A retry of the same operation must find its session, so the id comes from the operation's. A fresh operation id is a
+ * UUIDv7: its time is kept and the session's id is one too. */
+static struct id derive_session_id(const struct id *operation)
+{
+	struct id id = id_derive(operation, "session");
+	bool has_time = (operation->bytes[6] & 0xf0) == 0x70 && (operation->bytes[8] & 0xc0) == 0x80;
+
+	if (has_time)
+		memcpy(id.bytes, operation->bytes, 8);
+	else
+		id.bytes[6] = (uint8_t)(0x80 | (id.bytes[6] & 0x0f));
+	id.bytes[8] = (uint8_t)(0x80 | (id.bytes[8] & 0x3f));
+	return id;
+}
+
+static enum status make_row(struct call *call, const struct sign_in *sign_in, const Identity__Authorization *auth,
+                            struct session_row *ret_row)
+{
+	const struct session_state *state = call->run->state;
+	int64_t now_us = clock_wall_us();
+	struct session_row row = {
+	    .id = derive_session_id(&call->operation),
+	    .epoch = auth->epoch,
+	    .generation = 1,
+	    .rotated_at_us = now_us,
+	    .created_at_us = now_us,
+	    .last_used_at_us = now_us,
+	    .dies_at_us = now_us + state->lifetime_us,
+	    .method = "password",
+	    .ip_address = sign_in->ip_address,
+	    .user_agent = sign_in->user_agent,
+	};
+
+	if (!id_parse("usr", auth->user_id, &row.user))
+		return ST_INTERNAL;
+	row.expires_at_us = rules_expiry_us(now_us, state->idle_us, row.dies_at_us);
+	secret_random(row.salt, sizeof(row.salt));
+	/* The request's hash covers the password: only a keyed hash of it may be stored. */
+	secret_hmac_sha256(state->keys.request, sizeof(state->keys.request), call->request_hash, SHA256_SIZE,
+	                   row.request_mac);
+	*ret_row = row;
+	return ST_OK;
+}
+
+/* The session of this operation exists: a retry gets the same first token as long as it was not used. */
+static enum status resume_session(struct call *call, const struct store *store, struct session_row *row,
+                                  struct refresh_token *token)
+{
+	const struct session_state *state = call->run->state;
+	struct session_row stored;
+	uint8_t hash[SHA256_SIZE];
+	enum status status = store_read_session(store, &row->id, &stored);
+
+	if (status != ST_OK)
+		return status == ST_NOT_FOUND ? ST_ABORTED : status;
+	if (!secret_equal(stored.request_mac, row->request_mac, sizeof(row->request_mac)) ||
+	    !id_equal(&stored.user, &row->user))
+		return call_fail(call, ST_CONFLICT, "", "The Idempotency-Key was used for another request");
+	refresh_derive_first(&state->keys, &call->project, &stored.id, stored.salt, token);
+	refresh_hash(token, hash);
+	if (stored.ended_at_us != 0 || stored.expires_at_us <= clock_wall_us() || stored.epoch != row->epoch ||
+	    !secret_equal(hash, stored.current_hash, sizeof(hash)))
+		return call_fail(call, ST_CONFLICT, "", "The session of this Idempotency-Key was used or has ended");
+	*row = stored;
+	return ST_OK;
+}
+
+static enum status open_session(struct call *call, const struct store *store, const struct sign_in *sign_in,
+                                const Identity__Authorization *auth, Session__TokenReply *reply)
+{
+	const struct session_state *state = call->run->state;
+	Claims__MintReply *access = NULL;
+	struct refresh_token token = {0};
+	struct session_row row;
+	bool created = false;
+	enum status status = make_row(call, sign_in, auth, &row);
+
+	if (status != ST_OK)
+		return status;
+	/* Signing first: a session that was committed can then always be answered. */
+	status = service_mint(call, &row.id, auth, &access);
+	if (status != ST_OK)
+		return status;
+	refresh_derive_first(&state->keys, &call->project, &row.id, row.salt, &token);
+	refresh_hash(&token, row.current_hash);
+	struct packed event =
+	    service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_CREATED, &row, row.method);
+	status = store_create_session(store, &row, &sign_in->keys, &event, &created);
+	if (status == ST_OK && created)
+		call_committed(call);
+	else if (status == ST_OK)
+		status = resume_session(call, store, &row, &token);
+	if (status == ST_OK)
+		status = service_answer_tokens(call, &row, &token, access, reply);
+	secret_wipe(&token, sizeof(token));
+	return status;
+}
+
+enum status h_create_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	const Session__CreateSessionRequest *asked = (const Session__CreateSessionRequest *)request;
+	const struct session_state *state = call->run->state;
+	struct store store = service_session_store(call);
+	Identity__Authorization *auth = NULL;
+	struct sign_in *sign_in = arena_alloc(call->arena, sizeof(*sign_in));
+	enum status status = sign_in != NULL ? check_request(call, asked, sign_in) : ST_RESOURCE_EXHAUSTED;
+
+	if (status == ST_OK) {
+		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login_id, sign_in->ip_address,
+		                   &sign_in->keys);
+		status = verify_password(call, &store, sign_in, &auth);
+	}
+	if (asked->password != NULL)
+		secret_wipe(asked->password, strlen(asked->password));
+	if (status != ST_OK)
+		return status;
+	return open_session(call, &store, sign_in, auth, (Session__TokenReply *)reply);
+}

@@ -1,0 +1,158 @@
+/* Keys of the failure counters and the door before password hashing. */
+#include "throttle.h"
+
+#include "service.h"
+#include "store.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define LOGIN_ID_MAX_BYTES 320
+#define NETWORK_MAX_BYTES 7 /* family and up to 48 bits */
+
+bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN])
+{
+	struct in_addr four;
+	struct in6_addr six;
+
+	if (inet_pton(AF_INET, text, &four) == 1)
+		return inet_ntop(AF_INET, &four, ret_canonical, INET6_ADDRSTRLEN) != NULL;
+	if (inet_pton(AF_INET6, text, &six) != 1)
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(&six))
+		return inet_ntop(AF_INET, six.s6_addr + 12, ret_canonical, INET6_ADDRSTRLEN) != NULL;
+	return inet_ntop(AF_INET6, &six, ret_canonical, INET6_ADDRSTRLEN) != NULL;
+}
+
+/* Writes the network of an address; an unknown address is a network of its own. Returns its bytes. */
+static size_t network_of(const char *ip_address, uint8_t ret_network[NETWORK_MAX_BYTES])
+{
+	struct in_addr four;
+	struct in6_addr six;
+
+	if (ip_address != NULL && inet_pton(AF_INET, ip_address, &four) == 1) {
+		ret_network[0] = 4;
+		memcpy(ret_network + 1, &four, 3);
+		return 4;
+	}
+	if (ip_address != NULL && inet_pton(AF_INET6, ip_address, &six) == 1) {
+		ret_network[0] = 6;
+		memcpy(ret_network + 1, &six, 6);
+		return 7;
+	}
+	ret_network[0] = 0;
+	return 1;
+}
+
+/* Coarser than any normalisation of login ids: spellings of one login id must not have counters of their own. */
+static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
+{
+	size_t len = 0;
+
+	while (*login_id == ' ' || *login_id == '\t')
+		login_id++;
+	for (; *login_id != '\0' && len < LOGIN_ID_MAX_BYTES; login_id++)
+		ret_folded[len++] =
+		    (uint8_t)(*login_id >= 'A' && *login_id <= 'Z' ? *login_id - 'A' + 'a' : *login_id);
+	while (len > 0 && (ret_folded[len - 1] == ' ' || ret_folded[len - 1] == '\t'))
+		len--;
+	return len;
+}
+
+struct key_parts {
+	const struct id *project;
+	const uint8_t *network;
+	size_t network_len;
+	const uint8_t *login;
+	size_t login_len;
+};
+
+/* kind | project | length of the network | network | login id */
+static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, const struct key_parts *parts,
+                     uint8_t ret_key[THROTTLE_KEY_SIZE])
+{
+	uint8_t data[1 + ID_SIZE + 1 + NETWORK_MAX_BYTES + LOGIN_ID_MAX_BYTES];
+	uint8_t mac[SHA256_SIZE];
+	size_t len = 0;
+
+	data[len++] = (uint8_t)kind;
+	memcpy(data + len, parts->project->bytes, ID_SIZE);
+	len += ID_SIZE;
+	size_t network_len = kind == THROTTLE_LOGIN ? 0 : parts->network_len;
+	data[len++] = (uint8_t)network_len;
+	memcpy(data + len, parts->network, network_len);
+	len += network_len;
+	size_t login_len = kind == THROTTLE_NETWORK ? 0 : parts->login_len;
+	memcpy(data + len, parts->login, login_len);
+	len += login_len;
+	secret_hmac_sha256(key, SHA256_SIZE, data, len, mac);
+	memcpy(ret_key, mac, THROTTLE_KEY_SIZE);
+}
+
+void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login_id,
+                        const char *ip_address, struct throttle_keys *ret_keys)
+{
+	uint8_t network[NETWORK_MAX_BYTES];
+	uint8_t login[LOGIN_ID_MAX_BYTES];
+	struct key_parts parts = {.project = project, .network = network, .login = login};
+
+	parts.network_len = network_of(ip_address, network);
+	parts.login_len = fold_login(login_id, login);
+	make_key(key, THROTTLE_PAIR, &parts, ret_keys->pair);
+	make_key(key, THROTTLE_LOGIN, &parts, ret_keys->login);
+	make_key(key, THROTTLE_NETWORK, &parts, ret_keys->network);
+	ret_keys->has_address = parts.network_len > 1;
+}
+
+/* Guesses that may be hashed at the same time for one login id from one network: 64 with a clean record, 1 soon after. */
+static uint32_t flights_allowed(int64_t failures)
+{
+	return failures >= 6 ? 1 : 64U >> failures;
+}
+
+/* Takes a slot for the pair. False when the pair or the table is full. */
+static bool take_slot(struct throttle_flights *flights, const uint8_t pair[THROTTLE_KEY_SIZE], uint32_t allowed,
+                      size_t *ret_slot)
+{
+	size_t slot = THROTTLE_FLIGHTS_MAX;
+
+	for (size_t i = 0; i < THROTTLE_FLIGHTS_MAX; i++) {
+		if (flights->slots[i].count == 0) {
+			slot = slot == THROTTLE_FLIGHTS_MAX ? i : slot;
+		} else if (memcmp(flights->slots[i].pair, pair, THROTTLE_KEY_SIZE) == 0) {
+			slot = i;
+			break;
+		}
+	}
+	if (slot == THROTTLE_FLIGHTS_MAX || flights->slots[slot].count >= allowed)
+		return false;
+	memcpy(flights->slots[slot].pair, pair, THROTTLE_KEY_SIZE);
+	flights->slots[slot].count++;
+	*ret_slot = slot;
+	return true;
+}
+
+void throttle_leave(struct throttle_flights *flights, size_t slot)
+{
+	flights->slots[slot].count--;
+}
+
+enum status throttle_enter(struct call *call, const struct store *store, const struct throttle_keys *keys,
+                           size_t *ret_slot)
+{
+	struct session_state *state = call->run->state;
+	struct rules_attempt attempt = {.has_address = keys->has_address};
+	int64_t now_us = clock_wall_us();
+	enum status status = store_read_attempt(store, keys, now_us, &attempt);
+
+	if (status != ST_OK)
+		return status;
+	int64_t until_us = rules_throttled_until_us(&attempt, &state->limits, now_us);
+	if (until_us == 0 &&
+	    take_slot(&state->flights, keys->pair, flights_allowed(attempt.pair.failures), ret_slot))
+		return ST_OK;
+	metric_add(state->throttled, 1);
+	call->retry_after_ms = rules_retry_after_ms(until_us > now_us ? until_us : now_us + US_PER_SEC, now_us);
+	return call_fail(call, ST_THROTTLED, "", "Too many failed attempts; try again in %u seconds",
+	                 call->retry_after_ms / 1000);
+}

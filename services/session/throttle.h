@@ -1,0 +1,46 @@
+/* Throttling of sign-in: what failures are counted by, and who must wait (README.md, "Throttling").
+ *
+ * Counters live in the database, so they hold across replicas and restarts. Keys are keyed hashes: the database holds no
+ * login id and no address of a stranger. */
+#pragma once
+
+#include "rules.h"
+#include "secret.h"
+#include "../../common/service.h"
+
+#include <netinet/in.h>
+
+struct store;
+
+#define THROTTLE_KEY_SIZE 16
+enum throttle_kind { THROTTLE_PAIR = 1, THROTTLE_LOGIN = 2, THROTTLE_NETWORK = 3 };
+
+struct throttle_keys {
+	uint8_t pair[THROTTLE_KEY_SIZE];    /* login id and network */
+	uint8_t login[THROTTLE_KEY_SIZE];   /* login id, any network */
+	uint8_t network[THROTTLE_KEY_SIZE]; /* network, any login id */
+	bool has_address;                   /* false: the caller did not say where the end user is */
+};
+
+/* Canonical form of an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes IPv4. False when text is no address. */
+bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN]);
+
+/* login_id: compared without ASCII case and outer spaces. ip_address: canonical, NULL = unknown; addresses of one IPv4 /24
+ * or IPv6 /48 are one network. Pure, any thread. */
+void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login_id,
+                        const char *ip_address, struct throttle_keys *ret_keys);
+
+/* Attempts being hashed now in this process: bounds how many guesses run ahead of their counter. Loop's thread only. */
+#define THROTTLE_FLIGHTS_MAX 1024
+struct throttle_flights {
+	struct {
+		uint8_t pair[THROTTLE_KEY_SIZE];
+		uint32_t count; /* 0 = free */
+	} slots[THROTTLE_FLIGHTS_MAX];
+};
+
+/* Reads the counters and lets the attempt through, or refuses it with ST_THROTTLED (retry hint set) without any hashing.
+ * On ST_OK *ret_slot is to be given to throttle_leave when the password was checked. */
+MUST_USE enum status throttle_enter(struct call *call, const struct store *store, const struct throttle_keys *keys,
+                                    size_t *ret_slot);
+void throttle_leave(struct throttle_flights *flights, size_t slot);

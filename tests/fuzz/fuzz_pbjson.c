@@ -1,0 +1,123 @@
+/* Fuzzes pbjson: what is accepted must print, parse again and print the same. Byte 0 chooses what is tried. */
+#include "claims.pb-c.h"
+#include "identity.pb-c.h"
+#include "pbjson.h"
+#include "session.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool truth)
+{
+	if (!truth)
+		abort();
+}
+
+static struct buf print(const ProtobufCMessage *message)
+{
+	struct buf out = {0};
+
+	pbjson_print(message, &out);
+	require(buf_ok(&out) && utf8_valid(out.data, out.len));
+	return out;
+}
+
+static void try_parse(const ProtobufCMessageDescriptor *type, const char *json, size_t len, struct arena *arena)
+{
+	ProtobufCMessage *first = NULL, *second = NULL;
+	struct pbjson_error error = {NULL, NULL};
+	enum status status = pbjson_parse(type, json, len, NULL, arena, &first, &error);
+	struct buf one, two;
+
+	if (status != ST_OK) {
+		require(!first && error.field && error.reason && utf8_valid(error.field, strlen(error.field)));
+		return;
+	}
+	require(pbjson_check_strings(first, arena, &error) == ST_OK);
+	one = print(first);
+	if (protobuf_c_message_descriptor_get_field_by_name(type, "null_fields")) {
+		buf_free(&one); /* null_fields is printed but is no member of a body */
+		return;
+	}
+	status = pbjson_parse(type, one.data, one.len, NULL, arena, &second, &error);
+	if (status == ST_OK) {
+		two = print(second);
+		require(one.len == two.len && !memcmp(one.data, two.data, one.len));
+		buf_free(&two);
+	} else {
+		require(status == ST_RESOURCE_EXHAUSTED);
+	}
+	buf_free(&one);
+}
+
+static void try_objects(const char *text, struct arena *arena)
+{
+	struct pbjson_error error = {NULL, NULL};
+	const char *compact = NULL, *again = NULL, *merged = NULL;
+
+	if (pbjson_object(text, "claims", 4096, arena, &compact, &error) != ST_OK) {
+		require(!compact && error.field && error.reason);
+		return;
+	}
+	require(strlen(compact) <= 4096);
+	require(pbjson_object(compact, "claims", 4096, arena, &again, &error) == ST_OK && !strcmp(compact, again));
+	require(pbjson_merge("{\"a\":{\"b\":1}}", compact, arena, &merged) == ST_OK);
+	require(pbjson_object(merged, "claims", 0, arena, &again, &error) == ST_OK && !strcmp(merged, again));
+}
+
+static void try_set(const char *text, struct arena *arena)
+{
+	static const char *const names[] = {"limit", "after", "page", "search", "sort", "status"};
+	Identity__ListUsersRequest request = IDENTITY__LIST_USERS_REQUEST__INIT;
+	Identity__Key key = IDENTITY__KEY__INIT;
+	struct pbjson_error error = {NULL, NULL};
+	struct buf out;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (pbjson_set(&request.base, names[i], text, arena, &error) != ST_OK)
+			require(error.field && error.reason);
+	if (pbjson_set(&key.base, "expires_at", text, arena, &error) != ST_OK)
+		require(error.field && error.reason);
+	out = print(&request.base);
+	buf_free(&out);
+	out = print(&key.base);
+	buf_free(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const ProtobufCMessageDescriptor *const types[] = {
+	    &identity__create_user_request__descriptor,
+	    &identity__update_user_request__descriptor,
+	    &identity__attribute_schema__descriptor,
+	    &identity__import_users_request__descriptor,
+	    &identity__key__descriptor,
+	    &claims__put_claims_request__descriptor,
+	    &session__create_session_request__descriptor,
+	};
+	const size_t count = sizeof types / sizeof types[0];
+	struct arena *arena;
+	char *text;
+	size_t choice;
+
+	if (size == 0)
+		return 0;
+	arena = arena_new(4 << 20);
+	require(arena);
+	text = malloc(size); /* its own block, so that a read behind the end is seen */
+	require(text);
+	memcpy(text, data + 1, size - 1);
+	text[size - 1] = 0;
+	choice = (size_t)data[0] % (count + 2);
+	if (choice < count)
+		try_parse(types[choice], text, size - 1, arena);
+	else if (choice == count)
+		try_objects(text, arena);
+	else
+		try_set(text, arena);
+	free(text);
+	arena_free(&arena);
+	return 0;
+}
