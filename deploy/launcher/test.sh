@@ -2,10 +2,10 @@
 
 command_test() {
 	install_packages $BUILD_PACKAGES $TEST_PACKAGES
-	exec python3 "$ROOT/tests/run.py" "$@"
+	exec /usr/bin/python3 "$ROOT/tests/run.py" "$@"
 }
 
 command_bench() {
 	install_packages $BUILD_PACKAGES $BENCH_PACKAGES
-	exec python3 "$ROOT/bench/run.py" "$@"
+	exec /usr/bin/python3 "$ROOT/bench/run.py" "$@"
 }

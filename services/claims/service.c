@@ -18,10 +18,11 @@
 extern const struct migration claims_migrations[];
 
 static const struct cfg_item cfg_items[] = {
-    {"DENIZEN_ISSUER", CFG_TEXT, NULL, 0, 0,
-     "Base URL of the suite as clients see it; tokens name it as their issuer."},
-    {"DENIZEN_KEK", CFG_SECRET, NULL, 0, 0,
-     "Key that encrypts the signing keys at rest: 64 hexadecimal digits or 43 characters base64url."},
+    /* The first two are checked at start and not here: a migration step runs without them. */
+    {"DENIZEN_ISSUER", CFG_TEXT, "", 0, 0,
+     "Required to run. Base URL of the suite as clients see it; tokens name it as their issuer."},
+    {"DENIZEN_KEK", CFG_SECRET, "", 0, 0,
+     "Required to run. Encrypts the signing keys at rest: 64 hexadecimal digits or 43 characters base64url."},
     {"DENIZEN_TOKEN_LIFETIME_SEC", CFG_INT, "300", 10, 86400, "Lifetime of an access token in seconds."},
     {0},
 };
@@ -141,12 +142,16 @@ static void claims_stop(struct service_run *run)
 static enum status state_fill(struct claims_state *state, const struct cfg *cfg)
 {
 	uint8_t kek[SEAL_KEY_SIZE];
+	const char *issuer = cfg_text(cfg, "DENIZEN_ISSUER");
+	if (strncmp(issuer, "http://", 7) != 0 && strncmp(issuer, "https://", 8) != 0) {
+		log_event(LOG_ERROR, "DENIZEN_ISSUER must be an http or https URL", NULL);
+		return ST_INVALID_ARGUMENT;
+	}
 	enum status status = keyring_parse_kek(cfg_text(cfg, "DENIZEN_KEK"), kek);
 	if (status != ST_OK) {
 		log_event(LOG_ERROR, "DENIZEN_KEK must be 64 hexadecimal digits or 43 characters base64url", NULL);
 		return status;
 	}
-	const char *issuer = cfg_text(cfg, "DENIZEN_ISSUER");
 	size_t len = strlen(issuer);
 	while (len > 0 && issuer[len - 1] == '/')
 		len--;

@@ -95,6 +95,9 @@ static enum status rotate(struct call *call, struct refresh *refresh, struct ref
 		refresh->row.expires_at_us = rotation.expires_at_us;
 	}
 	secret_wipe(&next, sizeof(next));
+	/* Lost: the update may have happened. Looking again tells: then the token is the predecessor of our successor. */
+	if (status == ST_LOST)
+		return ST_ABORTED;
 	if (status != ST_OK)
 		return status;
 	return rotated ? ST_OK : ST_ABORTED;

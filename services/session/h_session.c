@@ -169,6 +169,7 @@ static struct packed end_all_event(struct call *call, char *user_id, int64_t epo
 enum status h_end_user_sessions(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
 {
 	const Session__EndUserSessionsRequest *asked = (const Session__EndUserSessionsRequest *)request;
+	const struct session_state *state = call->run->state;
 	Identity__RevokeTokensRequest revoke = IDENTITY__REVOKE_TOKENS_REQUEST__INIT;
 	struct store store = service_session_store(call);
 	ProtobufCMessage *answer = NULL;
@@ -181,7 +182,7 @@ enum status h_end_user_sessions(struct call *call, const ProtobufCMessage *reque
 	/* The epoch first: from then on every older token is refused, whether or not the rows below are reached. */
 	revoke.user_id = asked->user_id;
 	revoke.reason = (char *)"all";
-	status = call_peer(call, M_IDENTITY_REVOKE_TOKENS, &revoke.base, &answer);
+	status = state->peer(call, M_IDENTITY_REVOKE_TOKENS, &revoke.base, &answer);
 	if (status != ST_OK)
 		return status;
 	int64_t epoch = ((Identity__RevokeTokensReply *)answer)->epoch;

@@ -87,7 +87,7 @@ static enum status verify_password(struct call *call, const struct store *store,
 		return status;
 	request.login_id = (char *)sign_in->login_id;
 	request.password = (char *)sign_in->password;
-	status = call_peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
+	status = state->peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
 	/* The slot is held until the failure is counted: the next guess must see it. */
 	if (status == ST_INVALID_CREDENTIALS || status == ST_ACCOUNT_DISABLED)
 		status = refuse_credentials(call, store, sign_in, status);

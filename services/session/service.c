@@ -69,13 +69,14 @@ Session__Session *service_show_session(struct call *call, const struct session_r
 
 enum status service_authorize(struct call *call, const struct id *user, Identity__Authorization **ret_auth)
 {
+	const struct session_state *state = call->run->state;
 	Identity__GetAuthorizationRequest request = IDENTITY__GET_AUTHORIZATION_REQUEST__INIT;
 	ProtobufCMessage *answer = NULL;
 	char user_id[ID_TEXT_SIZE];
 
 	id_format("usr", user, user_id);
 	request.user_id = user_id;
-	enum status status = call_peer(call, M_IDENTITY_GET_AUTHORIZATION, &request.base, &answer);
+	enum status status = state->peer(call, M_IDENTITY_GET_AUTHORIZATION, &request.base, &answer);
 	if (status == ST_OK)
 		*ret_auth = (Identity__Authorization *)answer;
 	return status;
@@ -84,6 +85,7 @@ enum status service_authorize(struct call *call, const struct id *user, Identity
 enum status service_mint(struct call *call, const struct id *session, const Identity__Authorization *auth,
                          Claims__MintReply **ret_token)
 {
+	const struct session_state *state = call->run->state;
 	Claims__MintRequest request = CLAIMS__MINT_REQUEST__INIT;
 	ProtobufCMessage *answer = NULL;
 	char session_id[ID_TEXT_SIZE];
@@ -97,7 +99,7 @@ enum status service_mint(struct call *call, const struct id *session, const Iden
 	request.has_email_verified = auth->has_email_verified;
 	request.email_verified = auth->email_verified;
 	request.name = auth->name;
-	enum status status = call_peer(call, M_CLAIMS_MINT, &request.base, &answer);
+	enum status status = state->peer(call, M_CLAIMS_MINT, &request.base, &answer);
 	if (status == ST_OK)
 		*ret_token = (Claims__MintReply *)answer;
 	return status;
@@ -194,6 +196,7 @@ static enum status start(struct service_run *run)
 		log_event(LOG_ERROR, "DENIZEN_SESSION_SECRET must have at least 32 characters", NULL);
 		return ST_INVALID_ARGUMENT;
 	}
+	state->peer = call_peer;
 	refresh_derive_keys(secret, &state->keys);
 	state->idle_us = cfg_int(run->cfg, "DENIZEN_SESSION_IDLE_SEC") * US_PER_SEC;
 	state->lifetime_us = cfg_int(run->cfg, "DENIZEN_SESSION_LIFETIME_SEC") * US_PER_SEC;

@@ -83,7 +83,8 @@ Test(cfg, defaults_and_values)
 
 Test(cfg, refuses)
 {
-	static const char *const numbers[] = {"11", "-11", "5x", "x", " 5", "+5", "0x5", "5.0", "99999999999999999999", "-"};
+	static const char *const numbers[] = {"11", "-11", "5x", "x", " 5", "+5", "0x5", "5.0", "99999999999999999999",
+	                                      "-"};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		set("DENIZEN_T_INT", numbers[i]);
 		refuse("DENIZEN_T_INT must be a whole number from -10 to 10.");
@@ -149,7 +150,8 @@ Test(cfg, prints_without_secrets)
 	buf_reset(&out);
 	cfg_print_reference(tables, &out);
 	buf_add_char(&out, '\0');
-	cr_assert_not_null(strstr(out.data, "| `DENIZEN_T_TEXT` | text | `abc` | A text with a \\| bar. |\n"), "%s", out.data);
+	cr_assert_not_null(strstr(out.data, "| `DENIZEN_T_TEXT` | text | `abc` | A text with a \\| bar. |\n"), "%s",
+	                   out.data);
 	cr_assert_not_null(strstr(out.data, "| `DENIZEN_T_INT` | number -10 to 10 | `5` | A number. |\n"));
 	cr_assert_not_null(strstr(out.data, "| `DENIZEN_T_SECRET` | secret (or `DENIZEN_T_SECRET_FILE`) | required |"));
 	buf_free(&out);

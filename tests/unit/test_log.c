@@ -92,7 +92,8 @@ Test(log, long_lines_are_cut_and_stay_valid)
 			log_event(LOG_INFO, "m", "value", value, "after", "z", NULL);
 			json_t *line = line_take();
 			cr_assert_eq(strncmp(text_of(line, "value"), value, 3900), 0);
-			cr_assert(json_is_true(json_object_get(line, "cut")) != (strcmp(text_of(line, "after"), "z") == 0));
+			cr_assert(json_is_true(json_object_get(line, "cut")) !=
+			          (strcmp(text_of(line, "after"), "z") == 0));
 			json_decref(line);
 		}
 	for (size_t lead = 3900; lead < 4060; lead++) {

@@ -131,12 +131,26 @@ Test(secret, id_text)
 Test(secret, id_text_refused)
 {
 	static const char *const cases[] = {
-	    "", "usr", "usr_", "usr_01h455vb4pex5vsknk084sn02", "usr_01h455vb4pex5vsknk084sn02qq",
-	    "usr_81h455vb4pex5vsknk084sn02q", "usr_01h455vb4pex5vsknk084sn02Q", "usr_01h455vb4pex5vsknk084sn02i",
-	    "usr_01h455vb4pex5vsknk084sn02l", "usr_01h455vb4pex5vsknk084sn02o", "usr_01h455vb4pex5vsknk084sn02u",
-	    "usr_01h455vb4pex5vsknk084sn0-q", "USR_01h455vb4pex5vsknk084sn02q", "prj_01h455vb4pex5vsknk084sn02q",
-	    "usr-01h455vb4pex5vsknk084sn02q", "us_01h455vb4pex5vsknk084sn02q", " usr_01h455vb4pex5vsknk084sn02q",
-	    "usr_01h455vb4pex5vsknk084sn02q\n", "usr_01h455vb4pex5vsknk084sn02\xff", "usr_z1h455vb4pex5vsknk084sn02q",
+	    "",
+	    "usr",
+	    "usr_",
+	    "usr_01h455vb4pex5vsknk084sn02",
+	    "usr_01h455vb4pex5vsknk084sn02qq",
+	    "usr_81h455vb4pex5vsknk084sn02q",
+	    "usr_01h455vb4pex5vsknk084sn02Q",
+	    "usr_01h455vb4pex5vsknk084sn02i",
+	    "usr_01h455vb4pex5vsknk084sn02l",
+	    "usr_01h455vb4pex5vsknk084sn02o",
+	    "usr_01h455vb4pex5vsknk084sn02u",
+	    "usr_01h455vb4pex5vsknk084sn0-q",
+	    "USR_01h455vb4pex5vsknk084sn02q",
+	    "prj_01h455vb4pex5vsknk084sn02q",
+	    "usr-01h455vb4pex5vsknk084sn02q",
+	    "us_01h455vb4pex5vsknk084sn02q",
+	    " usr_01h455vb4pex5vsknk084sn02q",
+	    "usr_01h455vb4pex5vsknk084sn02q\n",
+	    "usr_01h455vb4pex5vsknk084sn02\xff",
+	    "usr_z1h455vb4pex5vsknk084sn02q",
 	};
 	struct id id = {{1}}, untouched = id;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -184,9 +198,11 @@ Test(secret, pasted_secrets)
 
 Test(secret, base64url)
 {
-	static const char *const pairs[][2] = {{"", ""},         {"f", "Zg"},         {"fo", "Zm8"},        {"foo", "Zm9v"},
-	                                       {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}};
-	static const char *const bad[] = {"Z", "Zg=", "Zg==", "Zh", "Zm9", "Zm9vYmF", "Zm+v", "Zm/v", "Zm9\n", "Zm 9", "Zm9vY"};
+	static const char *const pairs[][2] = {
+	    {"", ""},           {"f", "Zg"},          {"fo", "Zm8"},         {"foo", "Zm9v"},
+	    {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}};
+	static const char *const bad[] = {"Z",    "Zg=",  "Zg==",  "Zh",   "Zm9",  "Zm9vYmF",
+	                                  "Zm+v", "Zm/v", "Zm9\n", "Zm 9", "Zm9vY"};
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		char text[BASE64URL_SIZE(6)];
 		uint8_t data[6];

@@ -1,0 +1,49 @@
+/* The gateway process: its shared objects and the loop around all routes. */
+#pragma once
+
+#include "address.h"
+#include "authn.h"
+#include "client.h"
+#include "follow.h"
+#include "limits.h"
+#include "revocation.h"
+#include "route.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define GATEWAY_ROUTES_MAX 256
+
+struct introspect;
+struct feed;
+
+/* Everything is set before the server starts and immutable afterwards, but for the atomics. */
+struct gateway {
+	struct client *client;
+	struct follow *follow;
+	struct authn *authn;
+	struct limits *key_limits;
+	struct limits *failure_limits;
+	struct revocation *revocation;
+	struct introspect *introspect;
+	struct feed *feed;
+	struct address_list trusted_proxies;
+	struct dialect_route rows[GATEWAY_ROUTES_MAX];
+	size_t row_count;
+	uint64_t permission_bits[GATEWAY_ROUTES_MAX]; /* by row */
+	struct pipeline_metrics *metrics;
+	struct route_table *routes;
+	int64_t body_max_bytes, import_max_bytes;
+	const char *issuer; /* base URL of token issuers */
+	char instance[ID_TEXT_SIZE];
+	atomic_bool draining;
+};
+
+/* Compiles the route table: native routes, the gateway's own, benchmark routes when asked for. ST_INTERNAL (logged) when routes
+ * overlap. */
+MUST_USE enum status pipeline_init(struct gateway *gateway, bool bench_routes);
+void pipeline_end(struct gateway *gateway);
+
+/* The loop around a route: finds it, authenticates, checks permission and rate, reads the body, calls, prints the answer or the
+ * failure, counts. Any thread. */
+void pipeline_serve(struct exchange *exchange);

@@ -1,0 +1,288 @@
+/* The schema `claims` against a real Postgres: versions, size, keys at rest, rotation, deleted users. */
+#include "../../services/claims/store.h"
+#include "clock.h"
+#include "migrate.h"
+
+#include <criterion/criterion.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct migration claims_migrations[];
+
+static const uint8_t kek[SEAL_KEY_SIZE] = {7};
+
+struct fixture {
+	struct store store;
+	struct keyring *keyring;
+	struct id project, user;
+};
+
+static struct fixture fixture_new(void)
+{
+	const char *conninfo = getenv("DENIZEN_TEST_DB");
+	cr_assert_not_null(conninfo, "set DENIZEN_TEST_DB");
+	secret_init();
+	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
+	struct db_options options = {.conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
+	struct fixture f = {
+	    .store = {.db = db_new(&options), .arena = arena_new(8 << 20)},
+	    .keyring = keyring_new(kek),
+	    .project = id_new(),
+	    .user = id_new(),
+	};
+	cr_assert(f.store.db != NULL && f.store.arena != NULL && f.keyring != NULL);
+	return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+	keyring_free(&f->keyring);
+	db_free(&f->store.db);
+	arena_free(&f->store.arena);
+}
+
+/* A text in SQL, run by the test itself; the first value of the answer, to be freed. */
+static char *sql_value(const char *sql)
+{
+	PGconn *connection = PQconnectdb(getenv("DENIZEN_TEST_DB"));
+	PQclear(PQexec(connection, "SET search_path = claims"));
+	PGresult *result = PQexec(connection, sql);
+	cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(connection));
+	char *value = strdup(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	PQfinish(connection);
+	return value;
+}
+
+static long sql_count(const struct fixture *f, const char *table)
+{
+	char hex[2 * ID_SIZE + 1];
+	hex_encode(f->project.bytes, ID_SIZE, hex);
+	char *value = sql_value(arena_printf(f->store.arena, "SELECT count(*) FROM %s WHERE project_id = '%s'", table, hex));
+	long count = strtol(value, NULL, 10);
+	free(value);
+	return count;
+}
+
+static struct operation operation_new(void)
+{
+	static const uint8_t hash[SHA256_SIZE] = {1};
+	return (struct operation){id_new(), 2002, hash, (const uint8_t *)"reply", 5, clock_wall_us()};
+}
+
+static enum status put(struct fixture *f, int64_t version, const char *document, const struct operation *operation)
+{
+	struct claims_write write = {
+	    .project = f->project,
+	    .user = f->user,
+	    .row = {document, version, clock_wall_us()},
+	    .operation = *operation,
+	    .event = {(const uint8_t *)"event", 5},
+	};
+	return store_write_claims(&f->store, &write);
+}
+
+static struct claims_row read_row(struct fixture *f)
+{
+	struct claims_row row;
+	cr_assert_eq(store_read_claims(&f->store, &f->project, &f->user, &row), ST_OK);
+	return row;
+}
+
+Test(claims_store, a_write_needs_the_version_before_it)
+{
+	struct fixture f = fixture_new();
+	struct operation first = operation_new(), second = operation_new(), third = operation_new();
+	cr_assert_eq(read_row(&f).version, 0);
+	cr_assert_str_eq(read_row(&f).document, "{}");
+	cr_assert_eq(put(&f, 1, "{\"a\":1}", &first), ST_OK);
+	cr_assert_eq(put(&f, 1, "{\"a\":2}", &second), ST_ABORTED);
+	cr_assert_eq(put(&f, 3, "{\"a\":3}", &second), ST_ABORTED);
+	cr_assert_str_eq(read_row(&f).document, "{\"a\":1}");
+	cr_assert_eq(put(&f, 2, "{\"a\":2}", &third), ST_OK);
+	cr_assert_eq(read_row(&f).version, 2);
+	cr_assert_eq(sql_count(&f, "outbox"), 2, "one event for each write that happened, none for the others");
+	cr_assert_eq(sql_count(&f, "operation"), 2);
+	fixture_free(&f);
+}
+
+Test(claims_store, an_operation_happens_once)
+{
+	struct fixture f = fixture_new();
+	struct operation operation = operation_new();
+	cr_assert_eq(put(&f, 1, "{\"a\":1}", &operation), ST_OK);
+	cr_assert_eq(put(&f, 2, "{\"a\":2}", &operation), ST_ALREADY_EXISTS);
+	cr_assert_eq(read_row(&f).version, 1);
+	cr_assert_eq(sql_count(&f, "outbox"), 1);
+	fixture_free(&f);
+}
+
+Test(claims_store, the_table_refuses_4097_bytes)
+{
+	struct fixture f = fixture_new();
+	struct operation operation = operation_new();
+	char document[4098];
+	memset(document, ' ', sizeof(document));
+	document[0] = '{';
+	document[4096] = '}';
+	document[4097] = '\0';
+	cr_assert_neq(put(&f, 1, document, &operation), ST_OK);
+	document[4095] = '}';
+	document[4096] = '\0';
+	cr_assert_eq(put(&f, 1, document, &operation), ST_OK);
+	cr_assert_eq(strlen(read_row(&f).document), 4096);
+	fixture_free(&f);
+}
+
+Test(claims_store, projects_do_not_see_each_other)
+{
+	struct fixture f = fixture_new();
+	struct operation operation = operation_new();
+	cr_assert_eq(put(&f, 1, "{\"a\":1}", &operation), ST_OK);
+	f.project = id_new();
+	cr_assert_eq(read_row(&f).version, 0);
+	fixture_free(&f);
+}
+
+/* ---- keys ---- */
+
+static struct sealed_key key_new(struct fixture *f)
+{
+	struct sealed_key key;
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &key), ST_OK);
+	cr_assert_eq(store_create_key(&f->store, &f->project, &key, clock_wall_us()), ST_OK);
+	return key;
+}
+
+static enum status rotate(struct fixture *f, int64_t now_us, int64_t retires_at_us, struct sealed_key *ret_key)
+{
+	struct key_rotation rotation = {
+	    .project = f->project,
+	    .now_us = now_us,
+	    .retires_at_us = retires_at_us,
+	    .operation = operation_new(),
+	    .event = {(const uint8_t *)"event", 5},
+	};
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &rotation.key), ST_OK);
+	*ret_key = rotation.key;
+	return store_rotate_key(&f->store, &rotation);
+}
+
+Test(claims_store, the_first_key_is_made_once)
+{
+	struct fixture f = fixture_new();
+	struct mint_row row;
+	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_NOT_FOUND);
+	struct sealed_key first = key_new(&f);
+	key_new(&f); /* another replica at the same moment */
+	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
+	cr_assert_str_eq(row.key.kid, first.kid);
+	cr_assert_null(row.document);
+	cr_assert_eq(sql_count(&f, "signing_key"), 1);
+	fixture_free(&f);
+}
+
+Test(claims_store, keys_are_sealed_at_rest)
+{
+	struct fixture f = fixture_new();
+	static const uint8_t other_kek[SEAL_KEY_SIZE] = {8};
+	struct keyring *stranger = keyring_new(other_kek);
+	struct sealed_key key = key_new(&f);
+	struct mint_row row;
+	const struct jwt_key *opened;
+	uint8_t d[JWT_COORDINATE_SIZE], aad[ID_SIZE + TOKEN_KID_SIZE];
+	char hex[2 * JWT_COORDINATE_SIZE + 1];
+	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
+	cr_assert_eq(memcmp(&row.key.sealed, key.sealed, sizeof(key.sealed)), 0);
+	cr_assert_eq(keyring_open(f.keyring, &f.project, &row.key, &opened), ST_OK);
+	cr_assert_eq(keyring_open(stranger, &f.project, &row.key, &opened), ST_INTERNAL);
+	cr_assert_eq(keyring_open(f.keyring, &f.user, &row.key, &opened), ST_INTERNAL, "another project");
+
+	memcpy(aad, f.project.bytes, ID_SIZE);
+	memcpy(aad + ID_SIZE, row.key.kid, strlen(row.key.kid));
+	struct secret_piece sealed = {row.key.sealed, sizeof(row.key.sealed)};
+	cr_assert_eq(secret_open(kek, aad, ID_SIZE + strlen(row.key.kid), &sealed, d), ST_OK);
+	hex_encode(d, sizeof(d), hex);
+	char *hits = sql_value(arena_printf(f.store.arena,
+					    "SELECT count(*) FROM signing_key k WHERE strpos(k::text, '%s') > 0", hex));
+	cr_assert_str_eq(hits, "0", "the private number stands in the table in plain");
+	free(hits);
+	keyring_free(&stranger);
+	fixture_free(&f);
+}
+
+Test(claims_store, rotation_keeps_the_old_key_for_a_while)
+{
+	struct fixture f = fixture_new();
+	int64_t now_us = clock_wall_us();
+	struct sealed_key first, second, third;
+	struct key_row *keys;
+	struct mint_row row;
+	size_t count;
+	cr_assert_eq(rotate(&f, now_us, now_us + 100, &second), ST_ABORTED, "nothing to rotate yet");
+	cr_assert_eq(sql_count(&f, "outbox"), 0);
+	first = key_new(&f);
+	cr_assert_eq(rotate(&f, now_us, now_us + 100, &second), ST_OK);
+	cr_assert_eq(sql_count(&f, "outbox"), 1);
+	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
+	cr_assert_str_eq(row.key.kid, second.kid);
+
+	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 99, &keys, &count), ST_OK);
+	cr_assert_eq(count, 2);
+	cr_assert(strcmp(keys[0].kid, second.kid) == 0 && strcmp(keys[0].state, "active") == 0 && !keys[0].retires);
+	cr_assert(strcmp(keys[1].kid, first.kid) == 0 && strcmp(keys[1].state, "retiring") == 0);
+	cr_assert_eq(keys[1].retires_at_us, now_us + 100);
+	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 100, &keys, &count), ST_OK);
+	cr_assert_eq(count, 1, "its time is over");
+
+	cr_assert_eq(rotate(&f, now_us + 101, now_us + 201, &third), ST_OK);
+	cr_assert_eq(sql_count(&f, "signing_key"), 2, "the first one is gone");
+	char *sealed = sql_value("SELECT count(*) FROM signing_key WHERE state <> 'active' AND sealed_private IS NOT NULL");
+	cr_assert_str_eq(sealed, "0", "a key that does not sign has no private part");
+	free(sealed);
+	fixture_free(&f);
+}
+
+/* ---- the ledger ---- */
+
+static enum status drop(struct fixture *f, int64_t next)
+{
+	struct id projects[2] = {f->project, f->project}, users[2] = {f->user, f->user}; /* twice: at least once delivery */
+	struct dropped_users dropped = {projects, users, 2, clock_wall_us()};
+	return store_drop_users(&f->store, &dropped, next);
+}
+
+Test(claims_store, deleted_users_lose_their_claims)
+{
+	struct fixture f = fixture_new();
+	struct operation first = operation_new(), late = operation_new(), second = operation_new();
+	struct dropped_users none = {NULL, NULL, 0, clock_wall_us()};
+	struct mint_row row;
+	int64_t start, position;
+	cr_assert_eq(store_load_claims_position(&f.store, &start), ST_OK);
+	cr_assert_eq(put(&f, 1, "{\"a\":1}", &first), ST_OK);
+	key_new(&f);
+	cr_assert_eq(drop(&f, start + 10), ST_OK);
+	cr_assert_eq(read_row(&f).version, 0);
+	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
+	cr_assert_null(row.document);
+	cr_assert_eq(put(&f, 2, "{\"a\":2}", &late), ST_ABORTED, "a write that had read before");
+	cr_assert_eq(put(&f, 1, "{\"a\":2}", &late), ST_ABORTED);
+	cr_assert_eq(store_load_claims_position(&f.store, &position), ST_OK);
+	cr_assert_eq(position, start + 10);
+
+	cr_assert_eq(drop(&f, start + 10), ST_OK, "the same batch again, or another replica");
+	cr_assert_eq(store_drop_users(&f.store, &none, start + 20), ST_OK);
+	cr_assert_eq(store_drop_users(&f.store, &none, start + 15), ST_OK);
+	cr_assert_eq(store_load_claims_position(&f.store, &position), ST_OK);
+	cr_assert_eq(position, start + 20, "the position never goes back");
+
+	f.user = id_new();
+	cr_assert_eq(put(&f, 1, "{\"a\":1}", &second), ST_OK);
+	cr_assert_eq(drop(&f, start + 20), ST_OK);
+	cr_assert_eq(read_row(&f).version, 1, "a position that was applied has no effect again");
+	cr_assert_eq(store_purge_dropped(&f.store, clock_wall_us() + 1), ST_OK);
+	cr_assert_eq(sql_count(&f, "user_claims"), 1);
+	fixture_free(&f);
+}

@@ -1,0 +1,203 @@
+"""Drives a suite for the tests: start, stop, HTTP calls whose replies are checked against the OpenAPI document."""
+import base64
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import jsonschema
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OPENAPI = json.loads((ROOT / "docs/api/openapi.json").read_text())
+
+
+def free_port():
+    """An HTTP port whose bus ports (counted from it) are free as well."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if 20000 < port < 58000:
+            return port
+
+
+class Reply:
+    """One HTTP reply: status, headers (lower-case names), body bytes, json."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:300]!r}>"
+
+
+def _schema_errors(schema, document):
+    resolver = jsonschema.RefResolver.from_schema(OPENAPI)
+    return [error.message for error in jsonschema.Draft202012Validator(schema, resolver=resolver).iter_errors(document)]
+
+
+def operation_of(method, path):
+    """The OpenAPI operation of a request, or None."""
+    plain = path.split("?")[0]
+    for template, operations in OPENAPI["paths"].items():
+        pattern = "^" + re.sub(r"\{[^}]+\}", "[^/]+", template) + "$"
+        if re.match(pattern, plain) and method.lower() in operations:
+            return operations[method.lower()]
+    return None
+
+
+def check_against_openapi(method, path, reply):
+    """Every reply of a declared operation must have a declared status and fit its schema."""
+    operation = operation_of(method, path)
+    if operation is None:
+        return
+    declared = operation["responses"].get(str(reply.status))
+    assert declared, f"{method} {path}: status {reply.status} is not in the OpenAPI document: {reply}"
+    if "$ref" in declared:
+        declared = OPENAPI["components"]["responses"][declared["$ref"].rsplit("/", 1)[1]]
+    content = declared.get("content", {})
+    media = reply.headers.get("content-type", "").split(";")[0]
+    if not content:
+        assert reply.body == b"", f"{method} {path}: {reply.status} must have no body: {reply}"
+        return
+    assert media in content, f"{method} {path}: content type {media} is not declared for {reply.status}"
+    if media.endswith("json"):
+        problems = _schema_errors(content[media].get("schema", {}), reply.json)
+        assert not problems, f"{method} {path} {reply.status}: {problems[:3]}: {reply}"
+
+
+class Client:
+    """A caller with one credential over one keep-alive connection."""
+
+    def __init__(self, port, key=None, basic=None, check=True):
+        self.port, self.key, self.basic, self.check = port, key, basic, check
+        self.connection = None
+
+    def headers(self):
+        if self.key:
+            return {"Authorization": "Bearer " + self.key}
+        if self.basic:
+            return {"Authorization": "Basic " + base64.b64encode(":".join(self.basic).encode()).decode()}
+        return {}
+
+    def call(self, method, path, body=None, headers=None, raw=None, timeout=30):
+        sent = {**self.headers(), **(headers or {})}
+        data = raw
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        sent = {name: value for name, value in sent.items() if value is not None}
+        for attempt in (1, 2):
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+            try:
+                self.connection.request(method, path, data, sent)
+                response = self.connection.getresponse()
+                reply = Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+                break
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, http.client.CannotSendRequest):
+                self.close()
+                if attempt == 2 or method not in ("GET", "HEAD"):
+                    raise
+        if reply.headers.get("connection", "").lower() == "close":
+            self.close()
+        if self.check:
+            check_against_openapi(method, path, reply)
+        return reply
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def get(self, path, **options):
+        return self.call("GET", path, **options)
+
+    def post(self, path, body=None, **options):
+        return self.call("POST", path, body, **options)
+
+    def put(self, path, body=None, **options):
+        return self.call("PUT", path, body, **options)
+
+    def patch(self, path, body=None, **options):
+        return self.call("PATCH", path, body, **options)
+
+    def delete(self, path, **options):
+        return self.call("DELETE", path, **options)
+
+
+class Suite:
+    """A whole suite in a directory of its own, started by the launcher as a user would."""
+
+    def __init__(self, replicas="identity=2,session=2", environment=None):
+        self.data = Path(tempfile.mkdtemp(prefix="denizen-suite-"))
+        os.chmod(self.data, 0o755)
+        self.port = free_port()
+        self.replicas = replicas
+        self.environment = {**os.environ, **(environment or {})}
+
+    def launcher(self, *arguments, check=True, timeout=300):
+        done = subprocess.run([ROOT / "denizen", *arguments, "--data", self.data], capture_output=True, text=True,
+                              timeout=timeout, env=self.environment)
+        if check and done.returncode:
+            raise AssertionError(f"./denizen {' '.join(map(str, arguments))}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def up(self):
+        self.launcher("up", "--detach", "--port", str(self.port), "--replicas", self.replicas)
+        self.credentials = json.loads((self.data / "credentials.json").read_text())
+        return self
+
+    def down(self):
+        self.launcher("down", check=False)
+
+    def remove(self):
+        self.down()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def status(self):
+        return json.loads(self.launcher("status", "--json", check=False).stdout)
+
+    def pid(self, name):
+        """Process id by the supervisor's name, e.g. identity.1."""
+        status = json.loads((self.data / "run/status.json").read_text())
+        return next(process["pid"] for process in status["processes"] if process["name"] == name)
+
+    def client(self, **options):
+        options.setdefault("key", self.credentials["management_key"])
+        return Client(self.port, **options)
+
+    def project(self, name):
+        """A further project's credentials."""
+        return json.loads(self.launcher("project", "create", name, "--json").stdout)
+
+    def psql(self, sql, database="denizen"):
+        """Runs SQL as the database's owner; returns its output lines."""
+        settings = (self.data / "secrets/owner.password").read_text().strip()
+        host = next(line.split("'")[1] for line in (self.data / "postgres/postgresql.conf").read_text().splitlines()
+                    if line.startswith("unix_socket_directories"))
+        done = subprocess.run(["psql", "-h", host, "-U", "denizen_owner", "-d", database, "-qAtX", "-c", sql], text=True,
+                              capture_output=True, env={**os.environ, "PGPASSWORD": settings})
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+
+def eventually(check, seconds=10.0, pause=0.02):
+    """Waits until check() is true; returns its value."""
+    until = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(pause)
