@@ -93,7 +93,8 @@ struct packed call_event(struct call *call, Events__Event *event)
 
 void call_committed(struct call *call)
 {
-	outbox_poke(call->run->outbox);
+	if (call->run->outbox) /* none in tests without a bus */
+		outbox_poke(call->run->outbox);
 }
 
 /* ---- operation ids ---- */

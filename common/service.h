@@ -67,7 +67,7 @@ struct service {
 	} *commands;
 };
 
-/* main of a service: `run` (default), `migrate`, `config`, `config --reference`, and the service's own commands.
+/* main of a service: `run` (default), `migrate`, `health`, `config`, `config --reference`, and the service's own commands.
  * Returns the exit status. SIGTERM drains: GOAWAY, finish, leave. */
 int service_main(const struct service *service, int argc, char **argv);
 

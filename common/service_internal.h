@@ -36,3 +36,6 @@ MUST_USE enum status server_start(struct server *server, const struct bus_config
 /* Tells all callers to choose another replica; requests that still arrive are refused unexecuted. */
 void server_drain(struct server *server);
 void server_stop(struct server *server);
+
+/* Exit status of the `health` command: 0 when the service on this machine answers a PING within 2 s. */
+int service_health(const struct bus_config *config, const char *listen);

@@ -164,6 +164,16 @@ static int command_migrate(const struct service *service, struct cfg *cfg)
 	return status == ST_OK ? 0 : 1;
 }
 
+static int command_health(const struct service *service, struct cfg *cfg)
+{
+	struct bus_config bus;
+	if (bus_config_load(cfg, service->name, &bus) != ST_OK)
+		return 2;
+	int exit_status = service_health(&bus, cfg_text(cfg, "DENIZEN_BUS_LISTEN"));
+	bus_config_wipe(&bus);
+	return exit_status;
+}
+
 static int print_and_free(struct buf *out)
 {
 	bool ok = buf_ok(out) && fwrite(out->data, 1, out->len, stdout) == out->len;
@@ -177,7 +187,7 @@ static int command_other(const struct service *service, struct cfg *cfg, int arg
 		if (strcmp(command->name, argv[1]) == 0)
 			return command->fn(cfg, argc - 1, argv + 1);
 	}
-	fprintf(stderr, "usage: denizen-%s [run | migrate | config [--reference]", service->name);
+	fprintf(stderr, "usage: denizen-%s [run | migrate | health | config [--reference]", service->name);
 	for (const struct service_command *command = service->commands; command && command->name; command++)
 		fprintf(stderr, " | %s", command->name);
 	fprintf(stderr, "]\n");
@@ -208,6 +218,8 @@ int service_main(const struct service *service, int argc, char **argv)
 		exit_status = command_run(service, cfg);
 	} else if (strcmp(command, "migrate") == 0) {
 		exit_status = command_migrate(service, cfg);
+	} else if (strcmp(command, "health") == 0) {
+		exit_status = command_health(service, cfg);
 	} else if (strcmp(command, "config") == 0) {
 		cfg_print(cfg, &out);
 		exit_status = print_and_free(&out);

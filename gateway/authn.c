@@ -2,9 +2,11 @@
 #include "authn.h"
 
 #include "clock.h"
+#include "gateway.h"
 #include "identity.pb-c.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -25,7 +27,6 @@ struct authn_entry {
 };
 
 struct authn {
-	struct client *client;
 	struct limits *failures;
 	const char *permissions[PERMISSIONS_MAX];
 	size_t permission_count;
@@ -34,12 +35,11 @@ struct authn {
 	struct authn_entry sets[SETS][WAYS];
 };
 
-struct authn *authn_new(struct client *client, struct limits *failures)
+struct authn *authn_new(struct limits *failures)
 {
 	struct authn *authn = calloc(1, sizeof(*authn));
 	if (authn == NULL)
 		return NULL;
-	authn->client = client;
 	authn->failures = failures;
 	for (size_t i = 0; i < LOCKS; i++)
 		pthread_mutex_init(&authn->locks[i], NULL);
@@ -254,7 +254,7 @@ static enum status authn_resolve(struct authn *authn, struct exchange *exchange,
 	request.secret_hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
 	enum status status =
-	    client_send(authn->client, &call, M_IDENTITY_RESOLVE_KEY, &request.base, exchange->arena, &reply);
+	    client_send(exchange->gateway->client, &call, M_IDENTITY_RESOLVE_KEY, &request.base, exchange->arena, &reply);
 	if (status == ST_OK) {
 		authn_entry_fill(authn, (const Identity__ResolveKeyReply *)reply, entry);
 	} else if (status == ST_NOT_FOUND) {

@@ -1,7 +1,6 @@
 /* Who calls: management, API and client keys, cached for a short time and dropped when the ledger says they are gone. */
 #pragma once
 
-#include "client.h"
 #include "limits.h"
 #include "request.h"
 
@@ -20,7 +19,7 @@ bool authn_parse(const char *authorization, struct credential *ret_credential);
 struct authn;
 
 /* failures limits wrong keys per client address; borrowed. NULL without memory. */
-struct authn *authn_new(struct client *client, struct limits *failures);
+struct authn *authn_new(struct limits *failures);
 void authn_free(struct authn **authn);
 
 /* The bit of a permission such as "users:read"; registers it at the first use, at most 64. Only before requests are

@@ -19,7 +19,7 @@ static enum status export_sequence(struct exchange *exchange)
 	ProtobufCMessage *reply = NULL;
 	char text[24];
 	request.has_after = 1;
-	request.after = INT64_MAX;
+	request.after = 0;
 	request.has_limit = 1;
 	request.limit = 1;
 	enum status status = upstream_send(exchange, M_AUDIT_READ_EVENTS, &request.base, &reply);

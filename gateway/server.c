@@ -27,7 +27,7 @@
 /* What one request needs; kept in a stack and used again. */
 struct server_context {
 	struct server_context *next;
-	struct server *server;
+	struct http_server *server;
 	struct mg_connection *connection;
 	struct exchange exchange;
 	struct buf out;
@@ -37,8 +37,8 @@ struct server_context {
 	char client[64];
 };
 
-struct server {
-	struct server_options options;
+struct http_server {
+	struct http_server_options options;
 	struct mg_context *http;
 	struct reaper *reaper;
 	pthread_mutex_t lock;
@@ -47,7 +47,7 @@ struct server {
 	atomic_bool draining;
 };
 
-static struct server_context *server_context_take(struct server *server)
+static struct server_context *server_context_take(struct http_server *server)
 {
 	pthread_mutex_lock(&server->lock);
 	struct server_context *context = server->spare;
@@ -83,7 +83,7 @@ static void server_buffer_trim(struct buf *buffer)
 static void server_context_give(struct server_context *context)
 {
 	struct exchange *exchange = &context->exchange;
-	struct server *server = context->server;
+	struct http_server *server = context->server;
 	struct arena *arena = exchange->arena;
 	struct buf body = exchange->body;
 	struct buf response = exchange->response.body;
@@ -212,7 +212,7 @@ static void server_serve(struct server_context *context)
 static int server_begin_request(struct mg_connection *connection)
 {
 	const struct mg_request_info *info = mg_get_request_info(connection);
-	struct server *server = info->user_data;
+	struct http_server *server = info->user_data;
 	struct server_context *context = server_context_take(server);
 	if (context == NULL) {
 		mg_disable_connection_keep_alive(connection);
@@ -240,7 +240,7 @@ static int server_begin_request(struct mg_connection *connection)
 static void server_connection_closed(const struct mg_connection *connection)
 {
 	const struct mg_request_info *info = mg_get_request_info(connection);
-	struct server *server = info != NULL ? info->user_data : NULL;
+	struct http_server *server = info != NULL ? info->user_data : NULL;
 	if (server != NULL)
 		reaper_unwatch(server->reaper, connection);
 }
@@ -285,10 +285,10 @@ static int server_log_message(const struct mg_connection *connection, const char
 	return 1;
 }
 
-static struct mg_context *server_listen(struct server *server)
+static struct mg_context *server_listen(struct http_server *server)
 {
 	char ports[64], threads[16], keep_alive[16];
-	const struct server_options *options = &server->options;
+	const struct http_server_options *options = &server->options;
 	snprintf(ports, sizeof(ports), options->address[0] != '\0' ? "%s:%d" : "%s%d", options->address, options->port);
 	snprintf(threads, sizeof(threads), "%d", options->threads);
 	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
@@ -327,7 +327,7 @@ static struct mg_context *server_listen(struct server *server)
 	return http;
 }
 
-static void server_free(struct server **server)
+static void server_free(struct http_server **server)
 {
 	for (struct server_context *context = (*server)->spare; context != NULL;) {
 		struct server_context *next = context->next;
@@ -344,9 +344,9 @@ static void server_free(struct server **server)
 	*server = NULL;
 }
 
-enum status server_start(const struct server_options *options, struct server **ret_server)
+enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server)
 {
-	struct server *server = calloc(1, sizeof(*server));
+	struct http_server *server = calloc(1, sizeof(*server));
 	if (server == NULL)
 		return ST_UNAVAILABLE;
 	server->options = *options;
@@ -365,7 +365,7 @@ enum status server_start(const struct server_options *options, struct server **r
 	return ST_OK;
 }
 
-void server_drain(struct server *server, int min_ms)
+void http_server_drain(struct http_server *server, int min_ms)
 {
 	int64_t start_us = clock_monotonic_us();
 	int64_t quiet_since_us = start_us;
@@ -382,7 +382,7 @@ void server_drain(struct server *server, int min_ms)
 	}
 }
 
-void server_stop(struct server **server)
+void http_server_stop(struct http_server **server)
 {
 	if (*server == NULL)
 		return;
@@ -391,7 +391,7 @@ void server_stop(struct server **server)
 	server_free(server);
 }
 
-int server_in_flight(const struct server *server)
+int http_server_in_flight(const struct http_server *server)
 {
 	return atomic_load(&server->in_flight);
 }

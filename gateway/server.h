@@ -4,9 +4,9 @@
 
 #include "request.h"
 
-struct server;
+struct http_server;
 
-struct server_options {
+struct http_server_options {
 	const char *address;   /* IPv4 address to listen on; "" = all */
 	int port;
 	int threads;           /* connections served at once, idle ones included */
@@ -19,14 +19,14 @@ struct server_options {
 
 /* Starts listening. ST_UNAVAILABLE (logged) when the port is taken or threads cannot be made. options are copied, their text is
  * borrowed. */
-MUST_USE enum status server_start(const struct server_options *options, struct server **ret_server);
+MUST_USE enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server);
 
 /* Every answer ends its connection from now on; waits until no request has been in flight for 250 ms, at least min_ms and at
  * most 10 s. */
-void server_drain(struct server *server, int min_ms);
+void http_server_drain(struct http_server *server, int min_ms);
 
 /* Stops listening, ends all threads, frees. Up to 2 s. */
-void server_stop(struct server **server);
+void http_server_stop(struct http_server **server);
 
 /* Requests being answered now. Any thread. */
-int server_in_flight(const struct server *server);
+int http_server_in_flight(const struct http_server *server);

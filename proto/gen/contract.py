@@ -386,6 +386,9 @@ def check_messages(contract, complain):
             seen = [getattr(item, attribute) for item in message.fields]
             for twice in sorted({str(value) for value in seen if seen.count(value) > 1}):
                 complain(f"{message.full}: field {attribute} {twice} is used twice")
+        members = [re.sub(r"(?<=_at)_us$|_json$", "", item.name) for item in message.fields]
+        for twice in sorted({name for name in members if members.count(name) > 1}):
+            complain(f"{message.full}: JSON member name {twice} is used twice")
     for enum in contract.enums.values():
         prefix = upper_snake(enum.name) + "_"
         for name, _, _ in enum.values:

@@ -11,13 +11,15 @@
 
 enum load_kind { LOAD_POSITION, LOAD_HEAD, LOAD_DUPLICATE };
 
+/* LIMIT 1 keeps the planner from joining by anything but one look-up in event_outbox_key per item. */
 static const struct db_stmt load_heads = {
     "audit_load_heads",
     "SELECT 0::int2, NULL::uuid, position, NULL::bytea, true FROM stream WHERE shard = 0 "
     "UNION ALL SELECT 1::int2, project_id, seq, hash, true FROM head WHERE project_id = ANY ($1::uuid[]) "
-    "UNION ALL SELECT 2::int2, e.project_id, e.outbox_id, NULL, sha256(e.event) = u.sum "
-    "FROM unnest($2::uuid[], $3::int8[], $4::bytea[]) AS u (project_id, outbox_id, sum) "
-    "JOIN event e ON e.project_id = u.project_id AND e.source = $5 AND e.outbox_id = u.outbox_id",
+    "UNION ALL SELECT 2::int2, u.project_id, u.outbox_id, NULL, sha256(e.event) = u.sum "
+    "FROM unnest($2::uuid[], $3::int8[], $4::bytea[]) AS u (project_id, outbox_id, sum) CROSS JOIN LATERAL ("
+    "SELECT event FROM event e WHERE e.project_id = u.project_id AND e.source = $5 AND e.outbox_id = u.outbox_id LIMIT 1"
+    ") e",
     DB_READ,
 };
 

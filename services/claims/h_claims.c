@@ -173,6 +173,8 @@ static enum status change_claims(struct call *call, struct claims_change *change
 	if (change->body == NULL)
 		return call_fail(call, ST_INVALID_ARGUMENT, "claims", "The claims are missing.");
 	enum status status = pbjson_object(change->body, "claims", BODY_MAX_BYTES, call->arena, &change->body, &error);
+	if (status == ST_CONTENT_TOO_LARGE)
+		status = ST_CLAIMS_TOO_LARGE;
 	if (status != ST_OK)
 		return call_fail(call, status, error.field, "%s", error.reason);
 	status = find_user(call, change->user_id, &change->user);

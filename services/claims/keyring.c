@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYRING_SLOTS 4096 /* one parsed key each, about 3 KiB; a newcomer takes the place of the old one */
+#define KEYRING_SLOTS 1024 /* one parsed key of a few KiB each; a newcomer takes the place of the old one */
 #define AAD_SIZE (ID_SIZE + TOKEN_KID_SIZE)
 
 struct slot {

@@ -1,0 +1,7 @@
+/* denizen-identity: projects, keys, users, passwords. */
+#include "service.h"
+
+int main(int argc, char **argv)
+{
+	return service_main(&identity_service, argc, argv);
+}

@@ -244,25 +244,37 @@ void rules_search_add(struct buf *out, const char *text)
 	free(folded);
 }
 
-rules_reason rules_search_pattern(const char *term, struct buf *out, size_t *ret_characters)
+/* The longest run of letters and digits, in characters; all characters outside ASCII are taken for letters. */
+static size_t text_longest_run(const char *text)
 {
-	rules_reason reason = rules_text_check(term, RULES_SEARCH_MAX_BYTES);
-	if (reason)
+	size_t run = 0, longest = 0;
+	for (const char *at = text; *at; at++) {
+		char c = ascii_lower(*at);
+		if (((unsigned char)c & 0xc0) == 0x80)
+			continue; /* inside a character */
+		bool letter = (unsigned char)c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+		run = letter ? run + 1 : 0;
+		longest = run > longest ? run : longest;
+	}
+	return longest;
+}
+
+rules_reason rules_search_pattern(const char *term, struct buf *out, size_t *ret_run)
+{
+	if (rules_text_check(term, RULES_SEARCH_MAX_BYTES))
 		return "A search term has 1 to 200 bytes and no control characters";
 	char *folded = search_fold(term);
 	if (!folded)
 		return "The search term is not valid text";
-	size_t characters = 0;
 	buf_add_char(out, '%');
 	for (const char *at = folded; *at; at++) {
 		if (*at == '%' || *at == '_' || *at == '\\')
 			buf_add_char(out, '\\');
 		buf_add_char(out, *at);
-		characters += ((unsigned char)*at & 0xc0) != 0x80;
 	}
 	buf_add_char(out, '%');
+	*ret_run = text_longest_run(folded);
 	free(folded);
-	*ret_characters = characters;
 	return NULL;
 }
 

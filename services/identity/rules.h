@@ -41,8 +41,8 @@ void rules_search_add(struct buf *out, const char *text);
 
 /* A LIKE pattern that finds `term` anywhere: folded as the search text, wildcards escaped, % at both ends.
  * Fails on a term that is empty, longer than RULES_SEARCH_MAX_BYTES or holds control characters.
- * *ret_characters: code points of the folded term. */
-MUST_USE rules_reason rules_search_pattern(const char *term, struct buf *out, size_t *ret_characters);
+ * *ret_run: longest run of letters and digits; a trigram index helps from 3 on. */
+MUST_USE rules_reason rules_search_pattern(const char *term, struct buf *out, size_t *ret_run);
 
 /* Counter shard of a user: the last four bits of its id. */
 int16_t rules_shard(const uint8_t user_id[16]);

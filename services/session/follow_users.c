@@ -82,6 +82,7 @@ enum status follow_users_start(struct service_run *run)
 	    .since_us = clock_wall_us() - state->lifetime_us,
 	    .load = load,
 	    .apply = apply,
+	    .revocation_only = true,
 	    .arg = run,
 	};
 	return follow_start(&options) != NULL ? ST_OK : ST_RESOURCE_EXHAUSTED;

@@ -104,15 +104,14 @@ void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project
 	ret_keys->has_address = parts.network_len > 1;
 }
 
-/* Guesses that may be hashed at the same time for one login id from one network: 64 with a clean record, 1 soon after. */
+/* Guesses that may be under way for one login id from one network: 64 with a clean record, 1 soon after. */
 static uint32_t flights_allowed(int64_t failures)
 {
-	return failures >= 6 ? 1 : 64U >> failures;
+	return failures >= 6 ? 1 : THROTTLE_PAIR_FLIGHTS_MAX >> failures;
 }
 
 /* Takes a slot for the pair. False when the pair or the table is full. */
-static bool take_slot(struct throttle_flights *flights, const uint8_t pair[THROTTLE_KEY_SIZE], uint32_t allowed,
-                      size_t *ret_slot)
+static bool take_slot(struct throttle_flights *flights, const uint8_t pair[THROTTLE_KEY_SIZE], size_t *ret_slot)
 {
 	size_t slot = THROTTLE_FLIGHTS_MAX;
 
@@ -124,7 +123,7 @@ static bool take_slot(struct throttle_flights *flights, const uint8_t pair[THROT
 			break;
 		}
 	}
-	if (slot == THROTTLE_FLIGHTS_MAX || flights->slots[slot].count >= allowed)
+	if (slot == THROTTLE_FLIGHTS_MAX || flights->slots[slot].count >= THROTTLE_PAIR_FLIGHTS_MAX)
 		return false;
 	memcpy(flights->slots[slot].pair, pair, THROTTLE_KEY_SIZE);
 	flights->slots[slot].count++;
@@ -137,22 +136,38 @@ void throttle_leave(struct throttle_flights *flights, size_t slot)
 	flights->slots[slot].count--;
 }
 
+static enum status refuse(struct call *call, int64_t until_us, int64_t now_us)
+{
+	struct session_state *state = call->run->state;
+
+	metric_add(state->throttled, 1);
+	call->retry_after_ms = rules_retry_after_ms(until_us, now_us);
+	return call_fail(call, ST_THROTTLED, "", "Too many failed attempts; try again in %u seconds",
+	                 call->retry_after_ms / 1000);
+}
+
 enum status throttle_enter(struct call *call, const struct store *store, const struct throttle_keys *keys,
                            size_t *ret_slot)
 {
 	struct session_state *state = call->run->state;
 	struct rules_attempt attempt = {.has_address = keys->has_address};
 	int64_t now_us = clock_wall_us();
-	enum status status = store_read_attempt(store, keys, now_us, &attempt);
+	size_t slot;
 
-	if (status != ST_OK)
-		return status;
-	int64_t until_us = rules_throttled_until_us(&attempt, &state->limits, now_us);
-	if (until_us == 0 &&
-	    take_slot(&state->flights, keys->pair, flights_allowed(attempt.pair.failures), ret_slot))
-		return ST_OK;
-	metric_add(state->throttled, 1);
-	call->retry_after_ms = rules_retry_after_ms(until_us > now_us ? until_us : now_us + US_PER_SEC, now_us);
-	return call_fail(call, ST_THROTTLED, "", "Too many failed attempts; try again in %u seconds",
-	                 call->retry_after_ms / 1000);
+	/* The slot comes before the read: whoever reads a clean record is already counted among those under way. */
+	if (!take_slot(&state->flights, keys->pair, &slot))
+		return refuse(call, now_us + US_PER_SEC, now_us);
+	enum status status = store_read_attempt(store, keys, now_us, &attempt);
+	if (status == ST_OK) {
+		int64_t until_us = rules_throttled_until_us(&attempt, &state->limits, now_us);
+		if (until_us == 0 && state->flights.slots[slot].count > flights_allowed(attempt.pair.failures))
+			until_us = now_us + US_PER_SEC;
+		if (until_us != 0)
+			status = refuse(call, until_us, now_us);
+	}
+	if (status == ST_OK)
+		*ret_slot = slot;
+	else
+		throttle_leave(&state->flights, slot);
+	return status;
 }

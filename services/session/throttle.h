@@ -32,6 +32,7 @@ void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project
 
 /* Attempts being hashed now in this process: bounds how many guesses run ahead of their counter. Loop's thread only. */
 #define THROTTLE_FLIGHTS_MAX 1024
+#define THROTTLE_PAIR_FLIGHTS_MAX 64U
 struct throttle_flights {
 	struct {
 		uint8_t pair[THROTTLE_KEY_SIZE];

@@ -24,7 +24,8 @@ static struct fixture fixture_new(void)
 	cr_assert_not_null(conninfo, "set DENIZEN_TEST_DB");
 	secret_init();
 	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
-	struct db_options options = {.conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
+	struct db_options options = {
+	    .conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
 	struct fixture f = {
 	    .store = {.db = db_new(&options), .arena = arena_new(8 << 20)},
 	    .keyring = keyring_new(kek),
@@ -59,7 +60,8 @@ static long sql_count(const struct fixture *f, const char *table)
 {
 	char hex[2 * ID_SIZE + 1];
 	hex_encode(f->project.bytes, ID_SIZE, hex);
-	char *value = sql_value(arena_printf(f->store.arena, "SELECT count(*) FROM %s WHERE project_id = '%s'", table, hex));
+	char *value =
+	    sql_value(arena_printf(f->store.arena, "SELECT count(*) FROM %s WHERE project_id = '%s'", table, hex));
 	long count = strtol(value, NULL, 10);
 	free(value);
 	return count;
@@ -204,8 +206,8 @@ Test(claims_store, keys_are_sealed_at_rest)
 	struct secret_piece sealed = {row.key.sealed, sizeof(row.key.sealed)};
 	cr_assert_eq(secret_open(kek, aad, ID_SIZE + strlen(row.key.kid), &sealed, d), ST_OK);
 	hex_encode(d, sizeof(d), hex);
-	char *hits = sql_value(arena_printf(f.store.arena,
-					    "SELECT count(*) FROM signing_key k WHERE strpos(k::text, '%s') > 0", hex));
+	char *hits = sql_value(
+	    arena_printf(f.store.arena, "SELECT count(*) FROM signing_key k WHERE strpos(k::text, '%s') > 0", hex));
 	cr_assert_str_eq(hits, "0", "the private number stands in the table in plain");
 	free(hits);
 	keyring_free(&stranger);
@@ -238,7 +240,8 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 
 	cr_assert_eq(rotate(&f, now_us + 101, now_us + 201, &third), ST_OK);
 	cr_assert_eq(sql_count(&f, "signing_key"), 2, "the first one is gone");
-	char *sealed = sql_value("SELECT count(*) FROM signing_key WHERE state <> 'active' AND sealed_private IS NOT NULL");
+	char *sealed =
+	    sql_value("SELECT count(*) FROM signing_key WHERE state <> 'active' AND sealed_private IS NOT NULL");
 	cr_assert_str_eq(sealed, "0", "a key that does not sign has no private part");
 	free(sealed);
 	fixture_free(&f);
@@ -248,7 +251,8 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 
 static enum status drop(struct fixture *f, int64_t next)
 {
-	struct id projects[2] = {f->project, f->project}, users[2] = {f->user, f->user}; /* twice: at least once delivery */
+	struct id projects[2] = {f->project, f->project},
+	          users[2] = {f->user, f->user}; /* twice: at least once delivery */
 	struct dropped_users dropped = {projects, users, 2, clock_wall_us()};
 	return store_drop_users(&f->store, &dropped, next);
 }

@@ -32,9 +32,9 @@ static char *payload_new(struct arena *arena)
 	id_format("ses", &ids[2], session);
 	id_format(TOKEN_JTI_PREFIX, &ids[3], jti);
 	return arena_printf(arena,
-			    "{\"iss\":\"" ISSUER "/v1/projects/%s\",\"sub\":\"%s\",\"aud\":\"%s\",\"iat\":%d,"
-			    "\"exp\":%d,\"jti\":\"%s\",\"sid\":\"%s\",\"tv\":3,\"plan\":\"pro\"}",
-			    project, user, project, NOW_SEC, NOW_SEC + 300, jti, session);
+	                    "{\"iss\":\"" ISSUER "/v1/projects/%s\",\"sub\":\"%s\",\"aud\":\"%s\",\"iat\":%d,"
+	                    "\"exp\":%d,\"jti\":\"%s\",\"sid\":\"%s\",\"tv\":3,\"plan\":\"pro\"}",
+	                    project, user, project, NOW_SEC, NOW_SEC + 300, jti, session);
 }
 
 static struct fixture fixture_new(void)
@@ -115,6 +115,9 @@ Test(claims_jwt, libjwt_agrees)
 		cr_assert_str_eq(jwt_get_grant(jwt, "plan"), "pro");
 		cr_assert_eq(jwt_get_grant_int(jwt, "tv"), 3);
 		jwt_free(jwt);
+		jwt = NULL;
+		f.token[strlen(f.token) - 40] ^= 1;
+		cr_assert_neq(jwt_decode(&jwt, f.token, (const unsigned char *)pem, (int)pem_len), 0);
 		free(pem);
 		fixture_free(&f);
 	}

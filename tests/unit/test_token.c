@@ -8,6 +8,7 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,30 +179,32 @@ Test(token, good_one_is_read)
 	free(payload);
 }
 
-Test(token, libjwt_agrees)
+/* libjwt 1.10.2 reads and writes only typ JWT, which this check must refuse. Under that typ it is the judge of the payload
+ * and of the signatures that the other tests make; what it writes itself must not pass here. */
+Test(token, libjwt_is_the_second_opinion)
 {
 	jwt_t *jwt = NULL;
 	char *payload = payload_with(NULL, NULL);
-/* libjwt 1.10.2 refuses every typ but JWT, so it judges payload and signature under that one. */
-	const char *token_jwt = token_of("{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"k1\"}", payload);
-	cr_assert_eq(check(token_jwt), ST_INVALID_TOKEN);
-	cr_assert_eq(jwt_decode(&jwt, token_jwt, (unsigned char *)public_pem, (int)strlen(public_pem)), 0);
-	cr_assert_eq(jwt_get_alg(jwt), JWT_ALG_ES256);
-	cr_assert_str_eq(jwt_get_grant(jwt, "sub"), user_text);
-	cr_assert_eq(jwt_get_grant_int(jwt, "tv"), 7);
-	jwt_free(jwt);
 	for (int i = 0; i < 20; i++) {
-		cr_assert_eq(jwt_new(&jwt), 0);
-		jwt_add_header(jwt, "typ", "at+jwt");
-		jwt_add_header(jwt, "kid", "k1");
-		cr_assert_eq(jwt_add_grants_json(jwt, payload), 0);
-		cr_assert_eq(jwt_set_alg(jwt, JWT_ALG_ES256, (unsigned char *)private_pem, (int)strlen(private_pem)),
-		             0);
-		char *token = jwt_encode_str(jwt);
-		cr_assert_eq(check(token), ST_OK, "%s", token);
-		free(token);
+		char *token = token_of("{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"k1\"}", payload);
+		cr_assert_eq(check(token), ST_INVALID_TOKEN);
+		cr_assert_eq(jwt_decode(&jwt, token, (unsigned char *)public_pem, (int)strlen(public_pem)), 0);
+		cr_assert_eq(jwt_get_alg(jwt), JWT_ALG_ES256);
+		cr_assert_str_eq(jwt_get_grant(jwt, "sub"), user_text);
+		cr_assert_eq(jwt_get_grant_int(jwt, "tv"), 7);
 		jwt_free(jwt);
+		token[strlen(token) - 40] ^= 1;
+		cr_assert_neq(jwt_decode(&jwt, token, (unsigned char *)public_pem, (int)strlen(public_pem)), 0);
 	}
+	cr_assert_eq(jwt_new(&jwt), 0);
+	jwt_add_header(jwt, "kid", "k1");
+	cr_assert_eq(jwt_add_grants_json(jwt, payload), 0);
+	cr_assert_eq(jwt_set_alg(jwt, JWT_ALG_ES256, (unsigned char *)private_pem, (int)strlen(private_pem)), 0);
+	char *token = jwt_encode_str(jwt);
+	cr_assert_not_null(token);
+	cr_assert_eq(check(token), ST_INVALID_TOKEN);
+	free(token);
+	jwt_free(jwt);
 	free(payload);
 }
 
@@ -485,6 +488,28 @@ Test(token, payloads_refused)
 	cr_assert_eq(check(token_of(HEADER, "x")), ST_INVALID_TOKEN);
 	cr_assert_eq(check("..") + check("a.b.c") + check(""), 3 * ST_INVALID_TOKEN);
 	free(payload);
+}
+
+static void *check_often(void *token)
+{
+	for (int i = 0; i < 200; i++) {
+		struct token_claims claims;
+		struct arena *own = arena_new(65536);
+		if (token_verify(token, strlen(token), BASE, NOW, find, NULL, own, &claims) != ST_OK)
+			abort();
+		arena_free(&own);
+	}
+	return NULL;
+}
+
+Test(token, one_key_for_many_threads)
+{
+	pthread_t threads[4];
+	char *token = token_with(NULL, NULL);
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, check_often, token), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
 }
 
 Test(token, peek_refuses)

@@ -1,0 +1,44 @@
+/* The `health` command: asks the service on this machine for a PONG, over the bus as any peer would. */
+#include "service_internal.h"
+
+#include "clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HEALTH_WAIT_MS 2000
+
+static bool health_exchange(void *dealer)
+{
+	Bus__Header header = BUS__HEADER__INIT;
+	header.has_version = header.has_kind = 1;
+	header.version = BUS_VERSION;
+	header.kind = BUS__KIND__KIND_PING;
+	int timeout_ms = HEALTH_WAIT_MS;
+	zmq_setsockopt(dealer, ZMQ_RCVTIMEO, &timeout_ms, sizeof(timeout_ms));
+	if (!bus_send(dealer, NULL, &header, NULL))
+		return false;
+	zmq_msg_t reply;
+	zmq_msg_init(&reply);
+	bool heard = zmq_msg_recv(&reply, dealer, 0) >= 0;
+	zmq_msg_close(&reply);
+	return heard;
+}
+
+int service_health(const struct bus_config *config, const char *listen)
+{
+	char endpoint[64];
+	const char *colon = strrchr(listen, ':');
+	if (colon)
+		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%s", colon + 1);
+	else
+		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", config->self->port);
+	void *context = zmq_ctx_new();
+	void *dealer = zmq_socket(context, ZMQ_DEALER);
+	bus_socket_prepare(dealer, 0);
+	bus_socket_curve_client(dealer, config->public_key, config->secret_key, config->public_key);
+	bool healthy = zmq_connect(dealer, endpoint) == 0 && health_exchange(dealer);
+	zmq_close(dealer);
+	zmq_ctx_term(context);
+	return healthy ? 0 : 1;
+}

@@ -1,0 +1,185 @@
+/* Public signing keys of projects. */
+#include "keyset.h"
+
+#include "claims.pb-c.h"
+#include "clock.h"
+#include "upstream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS 4096
+#define KEYS_MAX 16
+#define KEEP_US (60 * US_PER_SEC)
+#define AGAIN_US (1 * US_PER_SEC)
+
+struct keyset {
+	atomic_int references;
+	struct id project;
+	int64_t read_at_us; /* monotonic */
+	size_t count;
+	struct {
+		char kid[TOKEN_KID_SIZE];
+		struct token_key *key;
+	} keys[KEYS_MAX];
+};
+
+struct keysets {
+	pthread_mutex_t lock;
+	struct keyset *slots[SLOTS]; /* by hash of the project; a collision replaces */
+};
+
+struct keysets *keysets_new(void)
+{
+	struct keysets *keysets = calloc(1, sizeof(*keysets));
+	if (keysets == NULL)
+		return NULL;
+	pthread_mutex_init(&keysets->lock, NULL);
+	return keysets;
+}
+
+void keysets_free(struct keysets **keysets)
+{
+	if (*keysets == NULL)
+		return;
+	keysets_forget(*keysets, NULL);
+	pthread_mutex_destroy(&(*keysets)->lock);
+	free(*keysets);
+	*keysets = NULL;
+}
+
+void keyset_release(struct keyset **keys)
+{
+	struct keyset *self = *keys;
+	*keys = NULL;
+	if (self == NULL || atomic_fetch_sub(&self->references, 1) > 1)
+		return;
+	for (size_t i = 0; i < self->count; i++)
+		token_key_free(&self->keys[i].key);
+	free(self);
+}
+
+const struct token_key *keyset_find(void *arg, const struct id *project, const char *kid)
+{
+	const struct keyset *keys = arg;
+	if (!id_equal(&keys->project, project))
+		return NULL;
+	for (size_t i = 0; i < keys->count; i++) {
+		if (strcmp(keys->keys[i].kid, kid) == 0)
+			return keys->keys[i].key;
+	}
+	return NULL;
+}
+
+static size_t keysets_slot(const struct id *project)
+{
+	uint64_t word;
+	memcpy(&word, project->bytes + 8, sizeof(word));
+	return word % SLOTS;
+}
+
+/* The cached keys with one more reference, or NULL. */
+static struct keyset *keysets_cached(struct keysets *keysets, const struct id *project)
+{
+	pthread_mutex_lock(&keysets->lock);
+	struct keyset *keys = keysets->slots[keysets_slot(project)];
+	if (keys != NULL && id_equal(&keys->project, project))
+		atomic_fetch_add(&keys->references, 1);
+	else
+		keys = NULL;
+	pthread_mutex_unlock(&keysets->lock);
+	return keys;
+}
+
+/* Stores with a reference of its own. */
+static void keysets_store(struct keysets *keysets, struct keyset *keys)
+{
+	atomic_fetch_add(&keys->references, 1);
+	pthread_mutex_lock(&keysets->lock);
+	struct keyset **slot = &keysets->slots[keysets_slot(&keys->project)];
+	struct keyset *old = *slot;
+	*slot = keys;
+	pthread_mutex_unlock(&keysets->lock);
+	keyset_release(&old);
+}
+
+void keysets_forget(struct keysets *keysets, const struct id *project)
+{
+	for (size_t i = 0; i < SLOTS; i++) {
+		pthread_mutex_lock(&keysets->lock);
+		struct keyset *keys = keysets->slots[i];
+		if (keys != NULL && (project == NULL || id_equal(&keys->project, project)))
+			keysets->slots[i] = NULL;
+		else
+			keys = NULL;
+		pthread_mutex_unlock(&keysets->lock);
+		keyset_release(&keys);
+	}
+}
+
+/* Adds one JWK when it is an ES256 key with a point on the curve. */
+static void keyset_add(struct keyset *keys, const Claims__Jwk *jwk)
+{
+	uint8_t x[32], y[32];
+	size_t x_len = sizeof(x), y_len = sizeof(y);
+	if (keys->count == KEYS_MAX || jwk->kid == NULL || jwk->x == NULL || jwk->y == NULL || jwk->crv == NULL ||
+	    strlen(jwk->kid) >= TOKEN_KID_SIZE || strcmp(jwk->crv, "P-256") != 0)
+		return;
+	if (!base64url_decode(jwk->x, strlen(jwk->x), x, &x_len) || x_len != sizeof(x) ||
+	    !base64url_decode(jwk->y, strlen(jwk->y), y, &y_len) || y_len != sizeof(y))
+		return;
+	struct token_key *key = token_key_new(jwk->kid, x, y);
+	if (key == NULL)
+		return;
+	memcpy(keys->keys[keys->count].kid, jwk->kid, strlen(jwk->kid) + 1);
+	keys->keys[keys->count++].key = key;
+}
+
+static enum status keysets_read(struct keysets *keysets, struct exchange *exchange, struct keyset **ret_keys)
+{
+	Claims__GetJwksRequest request = CLAIMS__GET_JWKS_REQUEST__INIT;
+	char project[ID_TEXT_SIZE];
+	ProtobufCMessage *reply = NULL;
+	id_format("prj", &exchange->principal.project, project);
+	request.project_id = project;
+	enum status status = upstream_send(exchange, M_CLAIMS_GET_JWKS, &request.base, &reply);
+	if (status != ST_OK)
+		return status == ST_NOT_FOUND ? ST_INVALID_TOKEN : status;
+	struct keyset *keys = calloc(1, sizeof(*keys));
+	if (keys == NULL)
+		return ST_UNAVAILABLE;
+	const Claims__Jwks *jwks = (const Claims__Jwks *)reply;
+	atomic_store(&keys->references, 1);
+	keys->project = exchange->principal.project;
+	keys->read_at_us = clock_monotonic_us();
+	for (size_t i = 0; i < jwks->n_keys; i++)
+		keyset_add(keys, jwks->keys[i]);
+	keysets_store(keysets, keys);
+	*ret_keys = keys;
+	return ST_OK;
+}
+
+enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const char *kid, struct keyset **ret_keys)
+{
+	const struct id *project = &exchange->principal.project;
+	struct keyset *keys = keysets_cached(keysets, project);
+	if (keys != NULL) {
+		int64_t age_us = clock_monotonic_us() - keys->read_at_us;
+		bool known = keyset_find(keys, project, kid) != NULL;
+		if (age_us < (known ? KEEP_US : AGAIN_US)) {
+			if (known)
+				*ret_keys = keys;
+			else
+				keyset_release(&keys);
+			return known ? ST_OK : ST_INVALID_TOKEN;
+		}
+		keyset_release(&keys);
+	}
+	enum status status = keysets_read(keysets, exchange, &keys);
+	if (status != ST_OK)
+		return status;
+	*ret_keys = keys; /* an unknown kid fails in token_verify */
+	return ST_OK;
+}

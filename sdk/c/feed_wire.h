@@ -1,0 +1,39 @@
+/* The feed's messages: bus envelope (proto/envelope.proto) and audit.ReadEvents, to and from plain structs. */
+#pragma once
+
+#include "audit.pb-c.h"
+#include "denizen_feed.h"
+#include "envelope.pb-c.h"
+
+#include <stdbool.h>
+
+#define FEED_TOPIC_BYTES 16
+
+/* Reads prj_ + 26 characters base32 (TypeID). False when malformed. */
+bool feed_parse_project(const char *text, uint8_t ret_bytes[FEED_TOPIC_BYTES]);
+
+/* One frame to send; free(data). data NULL without memory. */
+struct feed_frame {
+	uint8_t *data;
+	size_t len;
+};
+
+struct feed_ask {
+	uint64_t call_id;
+	unsigned timeout_ms;
+	int64_t after;
+	unsigned limit;
+	const char *project_id; /* NULL = the key's */
+};
+struct feed_frame feed_pack_header(const struct feed_ask *ask);
+struct feed_frame feed_pack_body(const struct feed_ask *ask);
+
+/* A batch of events made from a reply; free with feed_events_free. False without memory. */
+struct feed_events {
+	struct denizen_feed_event *events;
+	struct denizen_feed_change *changes;
+	int64_t *seqs;
+	size_t count;
+};
+bool feed_events_new(const Audit__ReadEventsReply *reply, struct feed_events *ret_events);
+void feed_events_free(struct feed_events *events);

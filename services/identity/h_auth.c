@@ -1,0 +1,185 @@
+/* Credentials and authorization, for the session service. */
+#include "clock.h"
+#include "log.h"
+#include "record.h"
+#include "rules.h"
+#include "service.h"
+
+#include <string.h>
+
+static enum status authorization_reply(struct call *call, const struct user *user, Identity__Authorization *reply)
+{
+	reply->user_id = identity_id_text(call, "usr", &user->id);
+	if (!reply->user_id)
+		return ST_RESOURCE_EXHAUSTED;
+	reply->has_status = true;
+	reply->status = (Identity__UserStatus)user->status;
+	reply->has_epoch = true;
+	reply->epoch = user->epoch;
+	reply->email = (char *)user->email;
+	reply->has_email_verified = user->email != NULL;
+	reply->email_verified = user->email_verified;
+	reply->name = (char *)user->name;
+	return ST_OK;
+}
+
+enum status h_get_authorization(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+{
+	const Identity__GetAuthorizationRequest *request = (const Identity__GetAuthorizationRequest *)request_base;
+	struct store store = identity_store(call);
+	struct id user_id;
+	struct user user;
+	identity_note(call);
+	if (!id_parse("usr", request->user_id, &user_id))
+		return ST_NOT_FOUND;
+	enum status status = store_user_show(&store, &user_id, &user);
+	return status == ST_OK ? authorization_reply(call, &user, (Identity__Authorization *)reply_base) : status;
+}
+
+/* ---- password ---- */
+
+/* Checks the password of a user, or of nobody in the same time. */
+static enum status password_check(struct call *call, const struct user *user, const char *password)
+{
+	struct identity_state *state = identity_state(call);
+	const char *hash = user && user->password_hash ? user->password_hash : NULL;
+	struct pool_request request = {.project = call->project,
+	                               .password = password,
+	                               .hash = hash ? hash : state->dummy_hash,
+	                               .deadline_us = call->deadline_us};
+	struct pool_reply result = {0};
+	enum status status = pool_run(state->pool, &request, &result);
+	if (status == ST_RESOURCE_EXHAUSTED)
+		call->retry_after_ms = result.retry_after_ms;
+	return status == ST_OK && !hash ? ST_INVALID_CREDENTIALS : status;
+}
+
+/* Replaces a hash of other parameters while the password is at hand. Best effort: the sign-in does not depend on it. */
+static void password_renew(struct call *call, const struct user *user, const char *password)
+{
+	struct identity_state *state = identity_state(call);
+	struct store store = identity_store(call);
+	struct pool_request request = {
+	    .project = call->project, .password = password, .deadline_us = call->deadline_us};
+	struct pool_reply made = {0};
+	if (!password_is_outdated(user->password_hash, &state->params) || strlen(password) < RULES_PASSWORD_MIN_BYTES)
+		return;
+	enum status status = pool_run(state->pool, &request, &made);
+	if (status == ST_OK)
+		status = store_user_rehash(&store, user, made.hash);
+	if (status != ST_OK && status != ST_ABORTED)
+		log_event(LOG_WARN, "a password hash could not be renewed", "status", status_name(status), NULL);
+}
+
+/* The first sign-in of an invited user makes it active. *user is the row as it is afterwards. */
+static enum status user_activate(struct call *call, struct user *user)
+{
+	enum status status = ST_ABORTED;
+	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++) {
+		struct store store = identity_store(call);
+		struct store_user_write write = {.before = user, .shard = rules_shard(user->id.bytes)};
+		struct attributes schema;
+		struct user after = *user;
+		Events__Event event;
+		after.status = USER_ACTIVE;
+		after.version++;
+		after.updated_at_us = clock_wall_us();
+		write.user = &after;
+		write.search_text = record_search_text(call->arena, &after);
+		if (!write.search_text)
+			return ST_RESOURCE_EXHAUSTED;
+		status = identity_schema(call, i > 0, &schema);
+		if (status == ST_OK)
+			status = record_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_UPDATED, user, &after, &event);
+		if (status == ST_OK)
+			status = record_event_changes(call, user, &after, &event);
+		if (status != ST_OK)
+			return status;
+		write.schema_version = schema.version;
+		struct store_effects effects = identity_effects(call, NULL, &event);
+		status = store_user_update(&store, &write, &effects);
+		if (status == ST_OK)
+			*user = after;
+		if (status == ST_OK)
+			call_committed(call);
+		if (status == ST_ABORTED && store_user_get(&store, &user->id, user) != ST_OK)
+			return ST_INVALID_CREDENTIALS; /* gone by now */
+		if (status == ST_ABORTED && user->status != USER_INVITED)
+			return ST_OK; /* another sign-in was faster, or it was disabled: the caller looks */
+	}
+	return status;
+}
+
+static enum status login_find(struct call *call, const char *login_id, struct user *ret_user)
+{
+	char login[RULES_LOGIN_SIZE];
+	struct store store = identity_store(call);
+	if (rules_login_canonical(login_id, login))
+		return ST_NOT_FOUND;
+	return store_user_by_login(&store, login, ret_user);
+}
+
+enum status h_verify_password(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+{
+	const Identity__VerifyPasswordRequest *request = (const Identity__VerifyPasswordRequest *)request_base;
+	struct user user;
+	if (!request->login_id || !request->login_id[0])
+		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "It is required");
+	if (!request->password || !request->password[0] || strlen(request->password) > RULES_PASSWORD_MAX_BYTES)
+		return call_fail(call, ST_INVALID_ARGUMENT, "password", "It has 1 to 1024 bytes");
+	enum status status = login_find(call, request->login_id, &user);
+	if (status != ST_OK && status != ST_NOT_FOUND)
+		return status;
+	status = password_check(call, status == ST_OK ? &user : NULL, request->password);
+	if (status == ST_OK && user.status == USER_DISABLED)
+		status = ST_ACCOUNT_DISABLED;
+	if (status != ST_OK)
+		return status;
+	/* The row may have moved while the hash was computed; the renewed hash is bound to the one that was checked. */
+	password_renew(call, &user, request->password);
+	if (user.status == USER_INVITED) {
+		struct store store = identity_store(call);
+		status = store_user_get(&store, &user.id, &user);
+		if (status == ST_OK && user.status == USER_INVITED)
+			status = user_activate(call, &user);
+		if (status == ST_OK && user.status == USER_DISABLED)
+			status = ST_ACCOUNT_DISABLED;
+	}
+	return status == ST_OK ? authorization_reply(call, &user, (Identity__Authorization *)reply_base) : status;
+}
+
+/* ---- revocation ---- */
+
+static enum status revoke_try(struct call *call, const struct id *user_id, const char *reason,
+                              Identity__RevokeTokensReply *reply)
+{
+	struct store store = identity_store(call);
+	struct user user;
+	Events__Event event;
+	enum status status = store_user_show(&store, user_id, &user);
+	if (status == ST_OK)
+		status = record_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_SESSIONS_REVOKED, NULL, &user, &event);
+	if (status != ST_OK)
+		return status;
+	event.epoch = user.epoch + 1;
+	event.reason = (char *)reason;
+	reply->has_epoch = true;
+	reply->epoch = user.epoch + 1;
+	struct store_effects effects = identity_effects(call, &reply->base, &event);
+	return store_user_bump_epoch(&store, &user, &effects);
+}
+
+enum status h_revoke_tokens(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+{
+	const Identity__RevokeTokensRequest *request = (const Identity__RevokeTokensRequest *)request_base;
+	struct id user_id;
+	enum status status = ST_ABORTED;
+	identity_note(call);
+	if (!id_parse("usr", request->user_id, &user_id))
+		return ST_NOT_FOUND;
+	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
+		status = revoke_try(call, &user_id, request->reason, (Identity__RevokeTokensReply *)reply_base);
+	if (status == ST_OK)
+		call_committed(call);
+	return status;
+}

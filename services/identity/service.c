@@ -1,0 +1,197 @@
+/* The identity process: its methods, its configuration, and what its handlers share. */
+#include "service.h"
+
+#include "clock.h"
+#include "log.h"
+#include "rules.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct identity_state *identity_state(struct call *call)
+{
+	return call->run->state;
+}
+
+struct store identity_store(struct call *call)
+{
+	return (struct store){
+	    .db = call->run->db, .arena = call->arena, .deadline_us = call->deadline_us, .project = call->project};
+}
+
+void identity_note(struct call *call)
+{
+	pool_note_call(identity_state(call)->pool);
+}
+
+struct store_effects identity_effects(struct call *call, const ProtobufCMessage *reply, Events__Event *event)
+{
+	struct store_effects effects = {.at_us = clock_wall_us()};
+	if (event) {
+		struct packed packed = call_event(call, event);
+		effects.event = packed.data;
+		effects.event_len = packed.len;
+	}
+	if (reply) {
+		struct operation operation = call_operation(call, reply);
+		effects.operation = &call->operation;
+		effects.method = operation.method;
+		effects.request_hash = operation.request_hash;
+		effects.reply = operation.reply;
+		effects.reply_len = operation.reply_len;
+		effects.at_us = operation.at_us;
+	}
+	return effects;
+}
+
+enum status identity_schema(struct call *call, bool fresh, struct attributes *ret_attributes)
+{
+	struct attributes_cache *cache = identity_state(call)->schemas;
+	struct attributes attributes = {0};
+	if (!fresh && attributes_cache_get(cache, &call->project, call->arena, ret_attributes) == ST_OK)
+		return ST_OK;
+	struct store store = identity_store(call);
+	const char *definitions;
+	enum status status = store_schema_get(&store, &attributes.version, &definitions);
+	if (status == ST_OK)
+		status = attributes_parse(definitions, call->arena, &attributes);
+	if (status == ST_OK) {
+		attributes_cache_put(cache, &call->project, &attributes);
+		*ret_attributes = attributes;
+	}
+	return status;
+}
+
+enum status identity_hash_password(struct call *call, const char *field, const char *password, const char **ret_hash)
+{
+	rules_reason reason = rules_password_check(password);
+	if (reason)
+		return call_fail(call, ST_INVALID_ARGUMENT, field, "%s", reason);
+	struct pool_request request = {
+	    .project = call->project, .password = password, .deadline_us = call->deadline_us};
+	struct pool_reply made = {0};
+	enum status status = pool_run(identity_state(call)->pool, &request, &made);
+	if (status == ST_RESOURCE_EXHAUSTED)
+		call->retry_after_ms = made.retry_after_ms;
+	if (status != ST_OK)
+		return status;
+	const char *hash = arena_strdup(call->arena, made.hash);
+	if (!hash)
+		return ST_RESOURCE_EXHAUSTED;
+	*ret_hash = hash;
+	return ST_OK;
+}
+
+enum status identity_limit(struct call *call, bool present, uint32_t limit, const uint32_t bounds[2], int *ret_limit)
+{
+	if (present && (limit < 1 || limit > bounds[1]))
+		return call_fail(call, ST_INVALID_ARGUMENT, "limit", "It must be between 1 and %u", bounds[1]);
+	*ret_limit = (int)(present ? limit : bounds[0]);
+	return ST_OK;
+}
+
+char *identity_id_text(struct call *call, const char *prefix, const struct id *id)
+{
+	char text[ID_TEXT_SIZE];
+	id_format(prefix, id, text);
+	return arena_strdup(call->arena, text);
+}
+
+/* ---- the process ---- */
+
+static const struct handler identity_handlers[] = {
+    {M_IDENTITY_CREATE_PROJECT, h_create_project},
+    {M_IDENTITY_LIST_PROJECTS, h_list_projects},
+    {M_IDENTITY_CREATE_KEY, h_create_key},
+    {M_IDENTITY_LIST_KEYS, h_list_keys},
+    {M_IDENTITY_DELETE_KEY, h_delete_key},
+    {M_IDENTITY_ROTATE_KEY, h_rotate_key},
+    {M_IDENTITY_RESOLVE_KEY, h_resolve_key},
+    {M_IDENTITY_CREATE_USER, h_create_user},
+    {M_IDENTITY_GET_USER, h_get_user},
+    {M_IDENTITY_UPDATE_USER, h_update_user},
+    {M_IDENTITY_DELETE_USER, h_delete_user},
+    {M_IDENTITY_LIST_USERS, h_list_users},
+    {M_IDENTITY_LOOKUP_USERS, h_lookup_users},
+    {M_IDENTITY_IMPORT_USERS, h_import_users},
+    {M_IDENTITY_VERIFY_PASSWORD, h_verify_password},
+    {M_IDENTITY_GET_AUTHORIZATION, h_get_authorization},
+    {M_IDENTITY_REVOKE_TOKENS, h_revoke_tokens},
+    {M_IDENTITY_GET_ATTRIBUTE_SCHEMA, h_get_attribute_schema},
+    {M_IDENTITY_PUT_ATTRIBUTE_SCHEMA, h_put_attribute_schema},
+    {0, NULL},
+};
+
+static const struct cfg_item identity_cfg[] = {
+    {"DENIZEN_HASH_THREADS", CFG_INT, "0", 0, 64, "Threads that hash passwords; 0 = number of cores"},
+    {"DENIZEN_HASH_QUEUE", CFG_INT, "64", 4, 10000, "Password hashes that may wait before calls are refused"},
+    {"DENIZEN_HASH_MEMORY_KIB", CFG_INT, "19456", 8192, PASSWORD_MEMORY_MAX_KIB,
+     "Memory of a new password hash (Argon2id m) in KiB"},
+    {"DENIZEN_HASH_PASSES", CFG_INT, "2", 1, PASSWORD_PASSES_MAX, "Passes of a new password hash (Argon2id t)"},
+    {"DENIZEN_HASH_PRIORITY", CFG_TEXT, "idle", 0, 0, "Priority of the hashing threads: idle, nice or normal"},
+    {0},
+};
+
+static bool priority_parse(const char *text, enum pool_priority *ret_priority)
+{
+	static const char *const names[] = {[POOL_IDLE] = "idle", [POOL_NICE] = "nice", [POOL_NORMAL] = "normal"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*ret_priority = (enum pool_priority)i;
+			return true;
+		}
+	return false;
+}
+
+static void identity_stop(struct service_run *run)
+{
+	struct identity_state *state = run->state;
+	if (!state)
+		return;
+	pool_free(&state->pool);
+	attributes_cache_free(&state->schemas);
+	free(state);
+	run->state = NULL;
+}
+
+static enum status identity_start(struct service_run *run)
+{
+	struct identity_state *state = calloc(1, sizeof(*state));
+	enum pool_priority priority = POOL_IDLE;
+	if (!state)
+		return ST_RESOURCE_EXHAUSTED;
+	run->state = state;
+	if (!password_init() || !priority_parse(cfg_text(run->cfg, "DENIZEN_HASH_PRIORITY"), &priority)) {
+		log_event(LOG_ERROR, "DENIZEN_HASH_PRIORITY is idle, nice or normal", NULL);
+		return ST_INVALID_ARGUMENT;
+	}
+	state->params.memory_kib = (uint32_t)cfg_int(run->cfg, "DENIZEN_HASH_MEMORY_KIB");
+	state->params.passes = (uint32_t)cfg_int(run->cfg, "DENIZEN_HASH_PASSES");
+	/* The salt and hash of nobody's password; checking it costs what a real one costs. */
+	snprintf(state->dummy_hash, sizeof(state->dummy_hash), "$argon2id$v=19$m=%u,t=%u,p=1$%s$%s",
+	         state->params.memory_kib, state->params.passes, "ZGVuaXplbi1ub2JvZHkhIQ",
+	         "bm9ib2R5J3MgcGFzc3dvcmQgaGFzIHRoaXMgaGFzaC4");
+	struct pool_options options = {
+	    .loop = run->loop,
+	    .threads = (unsigned)cfg_int(run->cfg, "DENIZEN_HASH_THREADS"),
+	    .queue_max = (unsigned)cfg_int(run->cfg, "DENIZEN_HASH_QUEUE"),
+	    .priority = priority,
+	    .params = state->params,
+	};
+	state->pool = pool_new(&options);
+	state->schemas = attributes_cache_new();
+	return state->pool && state->schemas ? ST_OK : ST_RESOURCE_EXHAUSTED;
+}
+
+static const struct service_command identity_commands[] = {{"bootstrap", identity_bootstrap}, {NULL, NULL}};
+
+const struct service identity_service = {
+    .name = "identity",
+    .handlers = identity_handlers,
+    .cfg_items = identity_cfg,
+    .migrations = identity_migrations,
+    .start = identity_start,
+    .stop = identity_stop,
+    .commands = identity_commands,
+};

@@ -1,0 +1,67 @@
+/* The identity process: what its handlers share. */
+#pragma once
+
+#include "../../common/service.h"
+#include "attributes.h"
+#include "identity.pb-c.h"
+#include "pool.h"
+#include "store.h"
+
+struct identity_state {
+	struct pool *pool;
+	struct attributes_cache *schemas;
+	struct password_params params;       /* of new hashes */
+	char dummy_hash[PASSWORD_HASH_SIZE]; /* checked when there is no user, so that the time does not tell */
+};
+
+extern const struct service identity_service;
+extern const struct migration identity_migrations[];
+
+/* How often a write reads again and tries again when its row moved. */
+#define IDENTITY_TRIES 3
+
+struct identity_state *identity_state(struct call *call);
+/* The store as one call uses it. */
+struct store identity_store(struct call *call);
+/* Says that a call without hashing arrived (pool.h). Every such handler begins with it. */
+void identity_note(struct call *call);
+
+/* What is committed with a change. reply NULL: a write inside a read, which records no operation. */
+struct store_effects identity_effects(struct call *call, const ProtobufCMessage *reply, Events__Event *event);
+
+/* The schema of custom attributes, from the cache or (fresh, or not cached) the database. */
+MUST_USE enum status identity_schema(struct call *call, bool fresh, struct attributes *ret_attributes);
+
+/* Hashes a new password after checking its length; field names it in errors. *ret_hash in the arena. */
+MUST_USE enum status identity_hash_password(struct call *call, const char *field, const char *password,
+                                            const char **ret_hash);
+
+/* Checks limit (1..max, `otherwise` when absent). */
+MUST_USE enum status identity_limit(struct call *call, bool present, uint32_t limit, const uint32_t bounds[2],
+                                    int *ret_limit);
+
+char *identity_id_text(struct call *call, const char *prefix, const struct id *id); /* in the arena */
+
+/* ---- handlers ---- */
+enum status h_create_project(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_list_projects(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_create_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_delete_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_rotate_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_resolve_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_create_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_get_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_update_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_delete_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_list_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_lookup_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_import_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_verify_password(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_get_authorization(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_revoke_tokens(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+
+/* `bootstrap --name NAME --out FILE [--new-key]` (bootstrap.c). Returns the exit status. */
+int identity_bootstrap(struct cfg *cfg, int argc, char **argv);

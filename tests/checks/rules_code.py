@@ -1,0 +1,175 @@
+"""Checks of C code: who may include what, where SQL stands, sizes, banned functions, headers."""
+import os
+import re
+import subprocess
+from fnmatch import fnmatch
+
+import source
+
+SQL = re.compile(r'"[^"\n]*\b(?:SELECT\s|INSERT INTO\b|UPDATE \w+ SET\b|DELETE FROM\b|CREATE (?:TABLE|INDEX|SCHEMA|ROLE)\b'
+                 r'|ALTER (?:TABLE|ROLE)\b|TRUNCATE\b)')
+SQL_HOMES = ["services/*/store*.[ch]", "common/migrate*.c", "common/outbox*.c", "common/db*.c", "common/service*.c",
+             "common/operation*.c", "tests/*", "bench/*"]
+BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|strtok|system|popen|alloca|rand|srand)\s*\(")
+# A library's header and the only places that may include it; tests may include everything.
+DOORS = {
+    "zeromq": (r"c?zmq\.h", ["common/loop*", "common/service*", "common/client*", "common/envelope*", "common/zap*",
+                             "common/bus*", "sdk/c/*", "deploy/*key*.c"]),
+    "civetweb": (r"civetweb\.h", ["gateway/server.c"]),
+    "libpq": (r"libpq-fe\.h", ["common/db*.c", "common/db_*.h", "common/migrate*.c"]),
+    "openssl": (r"openssl/.*|jwt\.h", ["common/secret*.c", "common/token*.c", "services/claims/jwt*.c",
+                                       "services/claims/keyring*.c"]),
+    "password-libraries": (r"sodium\.h|argon2\.h|crypt\.h", ["services/identity/password*.c"]),
+}
+RULES_MAY = {"status.h", "buf.h", "clock.h", "arena.h", "pbjson.h", "secret.h"}   # secret.h: struct id
+# Contracts of common/ that carry a deadline, an arena and outputs besides their subject. A new one needs a reason.
+MANY_PARAMS = {"client_send", "client_send_replica", "client_subscribe", "db_run", "db_text_array", "pbjson_object",
+               "pbjson_parse", "token_verify"}
+LONGEST, NINETIETH, PARAMS = 80, 45, 5
+
+
+def anywhere(path, patterns):
+    return any(fnmatch(path, pattern) for pattern in patterns)
+
+
+def door(tree, name):
+    header, homes = DOORS[name]
+    return [f"{path} includes {included}" for path in tree.code() if not anywhere(path, [*homes, "tests/*"])
+            for quoted, included in source.includes(tree.read(path)) if re.fullmatch(header, included)
+            and not (quoted and tree.has(f"{os.path.dirname(path)}/{included}"))]   # our own file of that name
+
+
+def owners(tree):
+    """Header name -> folders that have one of this name."""
+    found = {}
+    for path in tree.match(".h"):
+        found.setdefault(os.path.basename(path), set()).add(os.path.dirname(path))
+    return found
+
+
+def target(path, included, found):
+    """The folder that an #include "..." of this file reaches, or ''."""
+    folder = os.path.dirname(path)
+    if "/" in included:
+        return os.path.dirname(os.path.normpath(os.path.join(folder, included)) if included[0] == "." else included)
+    folders = found.get(included, set())
+    if folder in folders:
+        return folder
+    for other in ("common", "gateway"):
+        if other in folders and (other == "common" or path.startswith(other)):
+            return other
+    return sorted(folders)[0] if folders else ""
+
+
+def forbidden(path, included, reached):
+    """Why this file may not include that header, or ''."""
+    folder = os.path.dirname(path)
+    room = folder.split("/")[0]
+    if room == "common" and reached.split("/")[0] in ("services", "gateway", "sdk"):
+        return "common/ knows no service and no gateway"
+    if room == "services" and reached != folder and reached.split("/")[0] in ("services", "gateway", "sdk"):
+        return "a service includes only its own headers and common/"
+    if room == "gateway" and (reached.startswith("services") or included in ("db.h", "migrate.h", "outbox.h")):
+        return "the gateway knows no database and no service's insides"
+    if re.match(r"gateway/dialects/\w+/", path) and reached.startswith("gateway/dialects/") and reached != folder:
+        return "a dialect knows no other dialect"
+    if re.fullmatch(r"services/\w+/store\w*\.[ch]", path) and included in ("client.h", "follow.h"):
+        return "a store does not call over the bus"
+    if re.fullmatch(r"services/\w+/h_\w+\.c", path) and included == "db_internal.h":
+        return "a handler reaches the database through its store"
+    return ""
+
+
+def check_includes(tree):
+    found, wrong = owners(tree), []
+    for path in tree.code():
+        if path.startswith(("tests/", "bench/")):
+            continue
+        for quoted, included in source.includes(tree.read(path)):
+            why = forbidden(path, included, target(path, included, found) if quoted else "")
+            if why:
+                wrong.append(f"{path} includes {included}: {why}")
+    return wrong
+
+
+def check_rules(tree):
+    """rules.c is arithmetic over values: no store, bus, database or log."""
+    wrong = []
+    for path in tree.code():
+        if not re.fullmatch(r"services/\w+/rules\w*\.[ch]", path):
+            continue
+        for quoted, included in source.includes(tree.read(path)):
+            own = included.startswith("rules") or included.endswith(".pb-c.h")
+            if quoted and not own and included not in RULES_MAY:
+                wrong.append(f"{path} includes {included}")
+    return wrong
+
+
+def check_sql(tree):
+    return [f"{path}:{number}" for path in tree.code() if not anywhere(path, SQL_HOMES)
+            for number, line in enumerate(source.blank(tree.read(path), keep_strings=True).split("\n"), 1)
+            if SQL.search(line)]
+
+
+def all_functions(tree, with_tests):
+    return [(path, function) for path in tree.match(".c") if with_tests or not path.startswith("tests/")
+            for function in source.functions(tree.read(path))]
+
+
+def check_function_length(tree):
+    wrong = [f"{path}:{function.line} {function.name} has {function.length} lines, at most {LONGEST}"
+             for path, function in all_functions(tree, True) if function.length > LONGEST]
+    lengths = sorted(function.length for _, function in all_functions(tree, False))
+    ninetieth = lengths[(len(lengths) * 9) // 10] if lengths else 0
+    if ninetieth > NINETIETH:
+        wrong.append(f"nine in ten functions must have at most {NINETIETH} lines, the ninetieth percentile is {ninetieth}")
+    return wrong
+
+
+def check_params(tree):
+    return [f"{path}:{function.line} {function.name} has {function.params} parameters, at most {PARAMS}"
+            for path, function in all_functions(tree, False)
+            if function.params > PARAMS and not (path.startswith("common/") and function.name in MANY_PARAMS)]
+
+
+def check_banned(tree):
+    return [f"{path}:{number} {match.group(1)}" for path in tree.code()
+            for number, line in enumerate(source.blank(tree.read(path)).split("\n"), 1)
+            for match in BANNED.finditer(line)]
+
+
+def check_pragma_once(tree):
+    return [path for path in tree.match(".h") if "#pragma once" not in tree.read(path)]
+
+
+def check_header_comments(tree):
+    """A paragraph of a header that declares functions has a comment: it is the contract."""
+    prototype = re.compile(r"^(?!typedef|static|#|struct \w+ {|enum)[A-Za-z_][\w \t*]*\b(\w+)\([^;{]*\)[^;{]*;", re.M)
+    wrong = []
+    for path in tree.match(".h"):
+        if path.startswith("tests/"):
+            continue
+        for paragraph in re.split(r"\n[ \t]*\n", tree.read(path)):
+            match = prototype.search(source.blank(paragraph))
+            if match and "/*" not in paragraph and "//" not in paragraph:
+                wrong.append(f"{path}: {match.group(1)} has no comment")
+    return wrong
+
+
+def check_format(tree):
+    paths = tree.code()
+    if not paths:
+        return []
+    try:
+        run = subprocess.run(["clang-format", "--dry-run", "-Werror", *paths], cwd=tree.root, text=True,
+                             capture_output=True, check=False)
+    except FileNotFoundError:
+        return ["clang-format is not installed"]
+    return sorted({line.split(":")[0] for line in run.stderr.splitlines() if "error:" in line})
+
+
+CHECKS = {f"door-{name}": (lambda tree, name=name: door(tree, name)) for name in DOORS} | {
+    "includes": check_includes, "rules-are-pure": check_rules, "sql-in-stores": check_sql,
+    "function-length": check_function_length, "parameters": check_params, "banned-functions": check_banned,
+    "pragma-once": check_pragma_once, "header-comments": check_header_comments, "format": check_format,
+}

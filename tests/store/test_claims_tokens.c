@@ -1,0 +1,249 @@
+/* Minting, verifying and the key set, through the handlers and a real Postgres; no bus. */
+#include "../../services/claims/service.h"
+#include "claims.pb-c.h"
+#include "clock.h"
+#include "migrate.h"
+#include "token.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct migration claims_migrations[];
+
+#define LIFETIME_SEC 300
+
+struct fixture {
+	struct claims_state state;
+	struct service_run run;
+	struct arena *arena;
+	struct id project, user, session;
+	char project_text[ID_TEXT_SIZE], user_text[ID_TEXT_SIZE], session_text[ID_TEXT_SIZE];
+};
+
+static struct fixture *fixture_new(void)
+{
+	static const uint8_t kek[SEAL_KEY_SIZE] = {7};
+	const char *conninfo = getenv("DENIZEN_TEST_DB");
+	struct fixture *f = calloc(1, sizeof(*f));
+	cr_assert(f != NULL && conninfo != NULL, "set DENIZEN_TEST_DB");
+	secret_init();
+	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
+	struct db_options options = {
+	    .conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
+	f->state.keyring = keyring_new(kek);
+	f->state.issuer = "http://127.0.0.1:8080";
+	f->state.lifetime_sec = LIFETIME_SEC;
+	f->run.db = db_new(&options);
+	f->run.state = &f->state;
+	f->arena = arena_new(8 << 20);
+	f->project = id_new();
+	f->user = id_new();
+	f->session = id_new();
+	id_format("prj", &f->project, f->project_text);
+	id_format("usr", &f->user, f->user_text);
+	id_format("ses", &f->session, f->session_text);
+	return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+	keyring_free(&f->state.keyring);
+	db_free(&f->run.db);
+	arena_free(&f->arena);
+	free(f);
+}
+
+static struct call call_new(struct fixture *f, uint32_t method)
+{
+	return (struct call){.run = &f->run,
+	                     .method = method_find(method),
+	                     .project = f->project,
+	                     .actor = "",
+	                     .operation = id_new(),
+	                     .arena = f->arena};
+}
+
+static Claims__MintRequest mint_request(struct fixture *f)
+{
+	Claims__MintRequest request = CLAIMS__MINT_REQUEST__INIT;
+	request.user_id = f->user_text;
+	request.session_id = f->session_text;
+	request.has_epoch = true;
+	request.epoch = 4;
+	request.email = "ada@example.test";
+	request.has_email_verified = true;
+	request.email_verified = true;
+	request.name = "Ada \"\xc3\xa9\"";
+	return request;
+}
+
+static Claims__MintReply mint(struct fixture *f, const Claims__MintRequest *request, enum status expected)
+{
+	Claims__MintReply reply = CLAIMS__MINT_REPLY__INIT;
+	struct call call = call_new(f, M_CLAIMS_MINT);
+	enum status status = h_mint_token(&call, &request->base, &reply.base);
+	cr_assert_eq(status, expected, "%s", status_name((int)status));
+	return reply;
+}
+
+static Claims__VerifyTokenReply verify(struct fixture *f, const char *token)
+{
+	Claims__VerifyTokenRequest request = CLAIMS__VERIFY_TOKEN_REQUEST__INIT;
+	Claims__VerifyTokenReply reply = CLAIMS__VERIFY_TOKEN_REPLY__INIT;
+	struct call call = call_new(f, M_CLAIMS_VERIFY_TOKEN);
+	request.token = (char *)token;
+	cr_assert_eq(h_verify_token(&call, &request.base, &reply.base), ST_OK);
+	cr_assert(reply.has_active);
+	return reply;
+}
+
+static enum status get_jwks(struct fixture *f, Claims__Jwks *ret_jwks)
+{
+	Claims__GetJwksRequest request = CLAIMS__GET_JWKS_REQUEST__INIT;
+	struct call call = call_new(f, M_CLAIMS_GET_JWKS);
+	call.project = (struct id){0}; /* the route is public */
+	request.project_id = f->project_text;
+	claims__jwks__init(ret_jwks);
+	return h_get_jwks(&call, &request.base, &ret_jwks->base);
+}
+
+static void rotate(struct fixture *f, int64_t retires_at_us)
+{
+	static const uint8_t hash[SHA256_SIZE];
+	struct store store = {f->run.db, f->arena, 0};
+	struct key_rotation rotation = {
+	    .project = f->project,
+	    .now_us = clock_wall_us(),
+	    .retires_at_us = retires_at_us,
+	    .operation = {id_new(), 2022, hash, hash, 1, 1},
+	    .event = {hash, 1},
+	};
+	cr_assert_eq(keyring_generate(f->state.keyring, &f->project, &rotation.key), ST_OK);
+	cr_assert_eq(store_rotate_key(&store, &rotation), ST_OK);
+}
+
+static void put_claims(struct fixture *f, const char *document)
+{
+	static const uint8_t hash[SHA256_SIZE];
+	struct store store = {f->run.db, f->arena, 0};
+	struct claims_write write = {
+	    f->project, f->user, {document, 1, 1}, {id_new(), 2002, hash, hash, 1, 1}, {hash, 1}};
+	cr_assert_eq(store_write_claims(&store, &write), ST_OK);
+}
+
+Test(claims_tokens, a_token_carries_the_claims_and_verifies)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	/* "sub" cannot get there by the API; if it did, the token's own would still win */
+	put_claims(f, "{\"plan\":\"pro\",\"sub\":\"usr_other\",\"rate\":0.1,\"big\":9007199254740993}");
+	Claims__MintReply minted = mint(f, &request, ST_OK);
+	cr_assert_eq(minted.expires_in, LIFETIME_SEC);
+	Claims__VerifyTokenReply verified = verify(f, minted.access_token);
+	cr_assert(verified.active);
+	cr_assert_not_null(strstr(verified.claims_json, "\"plan\":\"pro\",\"rate\":0.1,\"big\":9007199254740993"));
+	cr_assert_not_null(strstr(verified.claims_json, arena_printf(f->arena, "\"sub\":\"%s\"", f->user_text)));
+	cr_assert_not_null(strstr(verified.claims_json, arena_printf(f->arena, "\"sid\":\"%s\"", f->session_text)));
+	cr_assert_not_null(strstr(verified.claims_json, arena_printf(f->arena, "\"aud\":\"%s\"", f->project_text)));
+	cr_assert_not_null(
+	    strstr(verified.claims_json, "\"tv\":4,\"email\":\"ada@example.test\",\"email_verified\":true"));
+	cr_assert_not_null(strstr(verified.claims_json, "\"name\":\"Ada \\\"\xc3\xa9\\\"\""));
+	cr_assert_null(strstr(verified.claims_json, "usr_other"));
+	fixture_free(f);
+}
+
+Test(claims_tokens, the_largest_claims_fit)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	char document[4097], name[1001];
+	memset(document, 'x', sizeof(document));
+	memcpy(document, "{\"a\":\"", 6);
+	memcpy(document + 4094, "\"}", 3);
+	put_claims(f, document);
+	memset(name, 'n', sizeof(name));
+	name[1000] = '\0';
+	request.name = name;
+	Claims__MintReply minted = mint(f, &request, ST_OK);
+	cr_assert_leq(strlen(minted.access_token), TOKEN_MAX_BYTES);
+	cr_assert(verify(f, minted.access_token).active);
+	char *huge = malloc(9001);
+	memset(huge, 'n', 9000);
+	huge[9000] = '\0';
+	request.name = huge;
+	mint(f, &request, ST_CLAIMS_TOO_LARGE);
+	free(huge);
+	fixture_free(f);
+}
+
+Test(claims_tokens, lifetime_is_bounded)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	request.has_lifetime_sec = true;
+	request.lifetime_sec = 10;
+	cr_assert_eq(mint(f, &request, ST_OK).expires_in, 10);
+	request.lifetime_sec = 100000;
+	cr_assert_eq(mint(f, &request, ST_OK).expires_in, LIFETIME_SEC);
+	request.lifetime_sec = 0;
+	mint(f, &request, ST_INVALID_ARGUMENT);
+	fixture_free(f);
+}
+
+Test(claims_tokens, bad_requests_are_refused)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	request.user_id = NULL;
+	mint(f, &request, ST_INVALID_ARGUMENT);
+	request = mint_request(f);
+	request.session_id = f->user_text;
+	mint(f, &request, ST_INVALID_ARGUMENT);
+	request = mint_request(f);
+	request.has_epoch = false;
+	mint(f, &request, ST_INVALID_ARGUMENT);
+	fixture_free(f);
+}
+
+Test(claims_tokens, bad_tokens_are_inactive)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	Claims__MintReply minted = mint(f, &request, ST_OK);
+	char *token = arena_strdup(f->arena, minted.access_token);
+	token[strlen(token) - 20] ^= 1;
+	cr_assert(!verify(f, token).active);
+	cr_assert(!verify(f, "garbage").active);
+	cr_assert(!verify(f, "a.b.c").active);
+	cr_assert(verify(f, minted.access_token).active);
+	f->project = id_new();
+	cr_assert(!verify(f, minted.access_token).active, "another project's token");
+	fixture_free(f);
+}
+
+Test(claims_tokens, rotation_fails_no_verification)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	Claims__Jwks jwks;
+	cr_assert_eq(get_jwks(f, &jwks), ST_NOT_FOUND, "a project that nobody announced");
+	char *old = mint(f, &request, ST_OK).access_token;
+	cr_assert_eq(get_jwks(f, &jwks), ST_OK);
+	cr_assert_eq(jwks.n_keys, 1);
+	rotate(f, clock_wall_us() + 60 * US_PER_SEC);
+	cr_assert(verify(f, old).active);
+	char *new = mint(f, &request, ST_OK).access_token;
+	cr_assert(verify(f, new).active);
+	cr_assert_eq(get_jwks(f, &jwks), ST_OK);
+	cr_assert_eq(jwks.n_keys, 2, "published at once");
+	for (size_t i = 0; i < jwks.n_keys; i++) {
+		cr_assert_str_eq(jwks.keys[i]->kty, "EC");
+		cr_assert_str_eq(jwks.keys[i]->alg, "ES256");
+		cr_assert_eq(strlen(jwks.keys[i]->x), 43);
+	}
+	rotate(f, clock_wall_us() - 1); /* the key of `new` is over at once */
+	cr_assert(!verify(f, new).active);
+	cr_assert(verify(f, old).active);
+	fixture_free(f);
+}

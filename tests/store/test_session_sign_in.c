@@ -1,0 +1,387 @@
+/* Sign-in, listing and ending against real Postgres: throttling, exact counters, retries, the ledger's revocations. */
+#include "test_session_world.h"
+
+TestSuite(session_store, .init = world_open, .fini = world_close);
+
+#define HOME "192.0.2.1"
+#define STRANGER "198.51.100.1"
+
+static void wait_over(void)
+{
+	execute(world.owner, "UPDATE throttle SET last_us = last_us - 3600000000");
+}
+
+Test(session_store, throttles_without_hashing)
+{
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(sign_in("ann", "wrong", STRANGER, NULL), ST_INVALID_CREDENTIALS);
+	cr_assert_eq(world.verified, 5);
+	int64_t events = ask_number("SELECT count(*) FROM outbox");
+	cr_assert_eq(events, 5);
+	struct job job = sign_in_job("ann", "right", STRANGER);
+	int64_t before_us = clock_monotonic_us();
+	run_jobs(&job, 1);
+	cr_assert_lt(clock_monotonic_us() - before_us, 50000);
+	cr_assert_eq(job.status, ST_THROTTLED);
+	cr_assert_eq(job.call.retry_after_ms, 1000);
+	free_job(&job);
+	cr_assert_eq(world.verified, 5, "nothing was hashed");
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), events, "and nothing written");
+	cr_assert_eq(sign_in("ANN ", "right", STRANGER, NULL), ST_THROTTLED, "another spelling");
+	cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK, "the user elsewhere");
+	cr_assert_eq(sign_in("bob", "right", STRANGER, NULL), ST_OK, "another user there");
+	wait_over();
+	cr_assert_eq(sign_in("ann", "right", STRANGER, NULL), ST_OK);
+	cr_assert_eq(ask_number("SELECT count(*) FROM throttle WHERE kind = 1"), 0, "success forgets");
+}
+
+Test(session_store, a_flood_from_everywhere_spares_known_networks)
+{
+	char ip[32];
+
+	cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK);
+	for (int i = 0; i < 50; i++) {
+		snprintf(ip, sizeof(ip), "203.0.%d.1", i);
+		cr_assert_eq(sign_in("ann", "wrong", ip, NULL), ST_INVALID_CREDENTIALS);
+	}
+	cr_assert_eq(sign_in("ann", "right", "203.0.200.1", NULL), ST_THROTTLED);
+	cr_assert_eq(sign_in("ann", "right", NULL, NULL), ST_THROTTLED);
+	cr_assert_eq(sign_in("ann", "right", "192.0.2.99", NULL), ST_OK);
+}
+
+Test(session_store, a_stuffing_network_is_stopped_alone)
+{
+	char login_id[32];
+
+	world.state.limits.network_failures = 30;
+	for (int i = 0; i < 30; i++) {
+		snprintf(login_id, sizeof(login_id), "user%d", i);
+		cr_assert_eq(sign_in(login_id, "wrong", STRANGER, NULL), ST_INVALID_CREDENTIALS);
+	}
+	cr_assert_eq(sign_in("fresh", "right", STRANGER, NULL), ST_THROTTLED);
+	cr_assert_eq(sign_in("fresh", "right", HOME, NULL), ST_OK);
+	cr_assert_eq(sign_in("fresh", "right", NULL, NULL), ST_OK);
+}
+
+Test(session_store, parallel_guesses_are_bounded)
+{
+	enum { WAYS = 200 };
+	struct job jobs[WAYS];
+
+	for (int i = 0; i < WAYS; i++)
+		jobs[i] = sign_in_job("ann", "wrong", STRANGER);
+	run_jobs(jobs, WAYS);
+	int refused = 0;
+	for (int i = 0; i < WAYS; i++) {
+		refused += jobs[i].status == ST_THROTTLED;
+		free_job(&jobs[i]);
+	}
+	cr_assert_leq(world.verified, 64);
+	cr_assert_eq(refused, WAYS - world.verified);
+	cr_assert_eq(ask_number("SELECT failures FROM throttle WHERE kind = 1"), world.verified);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), world.verified);
+	for (size_t i = 0; i < THROTTLE_FLIGHTS_MAX; i++)
+		cr_assert_eq(world.state.flights.slots[i].count, 0);
+}
+
+static struct throttle_keys counted_keys;
+
+static enum status count_ten(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	struct store store = service_session_store(call);
+	const struct packed event = {(const uint8_t *)"e", 1};
+	for (int i = 0; i < 10; i++) {
+		enum status status = store_count_failure(&store, &counted_keys, clock_wall_us(), &event);
+		if (status != ST_OK)
+			return status;
+	}
+	return ST_OK;
+}
+
+Test(session_store, counters_are_exact_under_concurrency)
+{
+	enum { WAYS = 200 };
+	struct job jobs[WAYS];
+
+	throttle_make_keys(world.state.keys.throttle, &world.project, "ann", HOME, &counted_keys);
+	for (int i = 0; i < WAYS; i++) {
+		jobs[i] = make_job(M_SESSION_CREATE_SESSION, count_ten, NULL);
+		jobs[i].call.deadline_us += 60 * US_PER_SEC;
+	}
+	run_jobs(jobs, WAYS);
+	for (int i = 0; i < WAYS; i++) {
+		cr_assert_eq(jobs[i].status, ST_OK);
+		free_job(&jobs[i]);
+	}
+	cr_assert_eq(ask_number("SELECT min(failures) FROM throttle"), 2000);
+	cr_assert_eq(ask_number("SELECT max(failures) FROM throttle"), 2000);
+	cr_assert_eq(ask_number("SELECT count(*) FROM throttle"), 3);
+	execute(world.owner, "UPDATE throttle SET purge_at_us = 1");
+	cr_assert_eq(sign_in("ann", "wrong", HOME, NULL), ST_INVALID_CREDENTIALS, "windows end");
+	cr_assert_eq(ask_number("SELECT sum(failures) FROM throttle"), 3);
+}
+
+Test(session_store, a_retried_sign_in_gets_the_same_session)
+{
+	struct job first = sign_in_job("ann", "right", HOME), second = sign_in_job("ann", "right", HOME),
+	           other = sign_in_job("ann", "right", HOME), late = sign_in_job("ann", "right", HOME);
+	struct job *again[] = {&second, &other, &late};
+	char token[REFRESH_TEXT_SIZE];
+
+	for (int i = 0; i < 3; i++) {
+		again[i]->call.operation = first.call.operation;
+		memcpy(again[i]->call.request_hash, first.call.request_hash, SHA256_SIZE);
+	}
+	other.call.request_hash[0] ^= 1;
+	run_jobs(&first, 1);
+	run_jobs(&second, 1);
+	run_jobs(&other, 1);
+	cr_assert_eq(first.status, ST_OK);
+	cr_assert_eq(second.status, ST_OK);
+	cr_assert_eq(other.status, ST_CONFLICT);
+	Session__TokenReply *a = (Session__TokenReply *)first.reply, *b = (Session__TokenReply *)second.reply;
+	cr_assert_str_eq(a->refresh_token, b->refresh_token);
+	cr_assert_str_eq(a->session->id, b->session->id);
+	cr_assert_str_eq(a->session->user_id, world.user_id);
+	cr_assert_str_eq(a->session->ip_address, HOME);
+	cr_assert_str_eq(a->token_type, "Bearer");
+	cr_assert_eq(ask_number("SELECT count(*) FROM session"), 1);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 1);
+	cr_assert_eq(refresh(a->refresh_token, token), ST_OK);
+	run_jobs(&late, 1);
+	cr_assert_eq(late.status, ST_CONFLICT, "its first token was used");
+	free_job(&first);
+	free_job(&second);
+	free_job(&other);
+	free_job(&late);
+}
+
+Test(session_store, checks_the_request)
+{
+	static char long_text[2000];
+	struct {
+		const char *login_id, *email, *password, *ip_address, *user_agent, *field;
+	} cases[] = {
+	    {NULL, NULL, "right", NULL, NULL, "login_id"},    {"", NULL, "right", NULL, NULL, "login_id"},
+	    {NULL, "", "right", NULL, NULL, "email"},         {"a", "b", "right", NULL, NULL, "email"},
+	    {"a", NULL, NULL, NULL, NULL, "password"},        {"a", NULL, "", NULL, NULL, "password"},
+	    {"a", NULL, long_text, NULL, NULL, "password"},   {long_text, NULL, "right", NULL, NULL, "login_id"},
+	    {"a", NULL, "right", "here", NULL, "ip_address"}, {"a", NULL, "right", "", NULL, "ip_address"},
+	    {"a", NULL, "right", NULL, long_text, "user_agent"},
+	};
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct job job = sign_in_job("a", "right", NULL);
+		Session__CreateSessionRequest *request = (Session__CreateSessionRequest *)job.request;
+		request->login_id = (char *)cases[i].login_id;
+		request->email = (char *)cases[i].email;
+		request->password = cases[i].password ? arena_strdup(job.call.arena, cases[i].password) : NULL;
+		request->ip_address = (char *)cases[i].ip_address;
+		request->user_agent = (char *)cases[i].user_agent;
+		run_jobs(&job, 1);
+		cr_assert_eq(job.status, ST_INVALID_ARGUMENT, "case %zu", i);
+		cr_assert_str_eq(job.call.field, cases[i].field, "case %zu", i);
+		free_job(&job);
+	}
+	cr_assert_eq(world.verified, 0);
+}
+
+static Session__ListSessionsReply *list(struct job *job, uint32_t limit, const char *after)
+{
+	static Session__ListSessionsRequest request;
+	session__list_sessions_request__init(&request);
+	*job = make_job(M_SESSION_LIST_SESSIONS, h_list_sessions, &request.base);
+	request.user_id = world.user_id;
+	request.has_limit = true;
+	request.limit = limit;
+	request.after = (char *)after;
+	run_jobs(job, 1);
+	return (Session__ListSessionsReply *)job->reply;
+}
+
+Test(session_store, lists_newest_first_with_exact_total)
+{
+	struct job page, next;
+	char seen[25][ID_TEXT_SIZE];
+	size_t count = 0;
+	char *after = NULL;
+
+	list(&page, 10, NULL);
+	cr_assert_eq(page.status, ST_OK);
+	cr_assert_eq(((Session__ListSessionsReply *)page.reply)->total, 0);
+	arena_free(&page.call.arena);
+	for (int i = 0; i < 25; i++)
+		cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK);
+	execute(world.owner, "UPDATE session SET created_at_us = created_at_us / 1000000 * 1000000"); /* ties */
+	do {
+		Session__ListSessionsReply *reply = list(&next, 10, after);
+		cr_assert_eq(next.status, ST_OK);
+		cr_assert_eq(reply->total, 25);
+		for (size_t i = 0; i < reply->n_data; i++)
+			strncpy(seen[count++], reply->data[i]->id, ID_TEXT_SIZE);
+		free(after);
+		after = reply->next ? strdup(reply->next) : NULL;
+		arena_free(&next.call.arena);
+	} while (after && count < 25);
+	cr_assert_eq(count, 25);
+	cr_assert_null(after);
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < i; j++)
+			cr_assert_str_neq(seen[i], seen[j]);
+	list(&page, 10, "nonsense");
+	cr_assert_eq(page.status, ST_INVALID_ARGUMENT);
+	arena_free(&page.call.arena);
+	list(&page, 201, NULL);
+	cr_assert_eq(page.status, ST_INVALID_ARGUMENT);
+	arena_free(&page.call.arena);
+	execute(world.owner, "DELETE FROM session");
+	world.user_exists = false;
+	list(&page, 10, NULL);
+	cr_assert_eq(page.status, ST_NOT_FOUND);
+	arena_free(&page.call.arena);
+}
+
+static struct job end_job(const char *session_id)
+{
+	static Session__EndSessionRequest request;
+	session__end_session_request__init(&request);
+	request.session_id = (char *)session_id;
+	return make_job(M_SESSION_END_SESSION, h_end_session, &request.base);
+}
+
+static bool check_active(const char *session_id, int64_t epoch)
+{
+	Session__CheckSessionRequest request = SESSION__CHECK_SESSION_REQUEST__INIT;
+	request.session_id = (char *)session_id;
+	request.has_epoch = true;
+	request.epoch = epoch;
+	struct job job = make_job(M_SESSION_CHECK_SESSION, h_check_session, &request.base);
+	run_jobs(&job, 1);
+	cr_assert_eq(job.status, ST_OK);
+	bool active = ((Session__CheckSessionReply *)job.reply)->active;
+	arena_free(&job.call.arena);
+	return active;
+}
+
+Test(session_store, ends_one_session_once)
+{
+	struct job job = sign_in_job("ann", "right", HOME), jobs[10];
+	int ended = 0;
+
+	run_jobs(&job, 1);
+	const char *session_id = ((Session__TokenReply *)job.reply)->session->id;
+	cr_assert(check_active(session_id, world.epoch));
+	cr_assert(!check_active(session_id, world.epoch - 1));
+	cr_assert(!check_active("ses_nonsense", world.epoch));
+	for (int i = 0; i < 10; i++)
+		jobs[i] = end_job(session_id);
+	run_jobs(jobs, 10);
+	for (int i = 0; i < 10; i++) {
+		ended += jobs[i].status == ST_OK;
+		cr_assert(jobs[i].status == ST_OK || jobs[i].status == ST_NOT_FOUND);
+		arena_free(&jobs[i].call.arena);
+	}
+	cr_assert_eq(ended, 1);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 2);
+	cr_assert_eq(ask_number("SELECT count(*) FROM operation"), 1);
+	cr_assert(!check_active(session_id, world.epoch));
+	free_job(&job);
+}
+
+Test(session_store, ends_all_sessions_of_a_user)
+{
+	static Session__EndUserSessionsRequest request;
+	char token[REFRESH_TEXT_SIZE];
+
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
+	session__end_user_sessions_request__init(&request);
+	request.user_id = world.user_id;
+	struct job job = make_job(M_SESSION_END_USER_SESSIONS, h_end_user_sessions, &request.base);
+	run_jobs(&job, 1);
+	cr_assert_eq(job.status, ST_OK);
+	arena_free(&job.call.arena);
+	cr_assert_eq(ask_number("SELECT count(*) FROM session WHERE ended_at_us IS NULL"), 0);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 4, "one event for all");
+	cr_assert_eq(refresh(token, NULL), ST_INVALID_TOKEN);
+	cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
+	cr_assert_eq(refresh(token, NULL), ST_OK, "a new session lives");
+}
+
+static struct store_revocation revocations[3];
+static int64_t revocation_next;
+
+static enum status apply_revocations(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	struct store store = service_session_store(call);
+	return store_apply_revocations(&store, revocations, 3, revocation_next, clock_wall_us());
+}
+
+Test(session_store, applies_the_ledger_any_number_of_times)
+{
+	struct job jobs[8];
+	char token[REFRESH_TEXT_SIZE];
+
+	cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
+	revocations[0] = (struct store_revocation){world.project, world.user, world.epoch};
+	revocations[1] = (struct store_revocation){world.project, id_new(), INT64_MAX};
+	revocations[2] = (struct store_revocation){id_new(), world.user, INT64_MAX};
+	for (int round = 0; round < 3; round++) {
+		revocation_next = round < 2 ? 10 + round : 5; /* the last one is a replica that is behind */
+		if (round == 1)
+			revocations[0].epoch = world.epoch + 1;
+		for (int i = 0; i < 8; i++)
+			jobs[i] = make_job(M_SESSION_END_SESSION, apply_revocations, NULL);
+		run_jobs(jobs, 8);
+		for (int i = 0; i < 8; i++) {
+			cr_assert(jobs[i].status == ST_OK || jobs[i].status == ST_ABORTED);
+			arena_free(&jobs[i].call.arena);
+		}
+		cr_assert_eq(ask_number("SELECT count(*) FROM session WHERE ended_at_us IS NULL"), round == 0);
+		cr_assert_eq(ask_number("SELECT position FROM follow_position"), round == 0 ? 10 : 11);
+	}
+}
+
+static enum status purge(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	struct store store = service_session_store(call);
+	bool more = false;
+	return store_purge_sessions(&store, clock_wall_us(), &more);
+}
+
+Test(session_store, purges_what_counts_for_nothing)
+{
+	cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK);
+	cr_assert_eq(sign_in("bob", "wrong", HOME, NULL), ST_INVALID_CREDENTIALS);
+	for (int round = 0; round < 2; round++) {
+		struct job job = make_job(M_SESSION_END_SESSION, purge, NULL);
+		run_jobs(&job, 1);
+		cr_assert_eq(job.status, ST_OK);
+		arena_free(&job.call.arena);
+		int64_t rows = ask_number("SELECT (SELECT count(*) FROM session) + (SELECT count(*) FROM throttle) + "
+		                          "(SELECT count(*) FROM known_network)");
+		cr_assert_eq(rows, round == 0 ? 5 : 0);
+		execute(world.owner, "UPDATE session SET purge_at_us = 1");
+		execute(world.owner, "UPDATE throttle SET purge_at_us = 1");
+		execute(world.owner, "UPDATE known_network SET seen_at_us = 1");
+	}
+}
+
+/* A dump of the schema must not help a thief. */
+Test(session_store, stores_no_secret)
+{
+	char token[REFRESH_TEXT_SIZE];
+
+	cr_assert_eq(sign_in("ann-login", "right", HOME, token), ST_OK);
+	cr_assert_eq(refresh(token, token), ST_OK);
+	cr_assert_eq(sign_in("ann-login", "wrong-password", STRANGER, NULL), ST_INVALID_CREDENTIALS);
+	const char *tables[] = {"session", "throttle", "known_network", "operation", "outbox"};
+	for (size_t i = 0; i < 5; i++) {
+		char sql[256];
+		snprintf(sql, sizeof(sql),
+		         "SELECT count(*) FROM %s t WHERE t::text LIKE '%%ann-login%%' OR t::text LIKE '%%wrong-pass%%' "
+		         "OR t::text LIKE '%%%s%%' OR t::text LIKE '%%drt!_%%' ESCAPE '!'",
+		         tables[i], STRANGER);
+		cr_assert_eq(ask_number(sql), 0, "%s", tables[i]);
+	}
+}

@@ -1,0 +1,327 @@
+/* The bus between a caller and replicas of a service, over real sockets with CURVE: replies, refusals, loss, drain. */
+#include "audit.pb-c.h"
+#include "bus_keys.h"
+#include "clock.h"
+#include "common.pb-c.h"
+#include "log.h"
+#include "service_internal.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define REPLICAS 2
+
+/* A replica of "audit" whose handlers do what the test needs. */
+struct replica_scene {
+	struct server server;
+	struct service_run run;
+	struct bus_config config;
+	pthread_t thread;
+	char listen[32];
+	_Atomic int served;
+};
+
+struct bus_scene {
+	char dir[64], endpoints[64];
+	struct replica_scene replicas[REPLICAS];
+	struct loop *loop;
+	struct client *client;
+	struct bus_config config;
+	pthread_t thread;
+};
+
+static enum status h_verify(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	struct replica_scene *replica = call->run->state;
+	const Audit__VerifyRequest *verify = (const Audit__VerifyRequest *)request;
+	replica->served++;
+	if (verify->after == -1)
+		return call_fail(call, ST_INVALID_ARGUMENT, "after", "must be %d or more", 0);
+	if (verify->after > 0)
+		fiber_sleep_us(call->run->loop, verify->after);
+	((Audit__VerifyReply *)reply)->has_checked = 1;
+	((Audit__VerifyReply *)reply)->checked = verify->after;
+	return ST_OK;
+}
+
+static enum status h_none(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+{
+	return ST_OK;
+}
+
+static const struct handler handlers[] = {
+    {M_AUDIT_APPEND, h_none}, {M_AUDIT_READ_EVENTS, h_none}, {M_AUDIT_READ_STREAM, h_none}, {M_AUDIT_VERIFY, h_verify},
+    {0, NULL}};
+static const struct service audit_like = {.name = "audit", .handlers = handlers};
+
+static void *loop_thread(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+static void keys_load(const char *dir, const char *process, struct bus_config *ret_config, char *public_dir)
+{
+	char path[128];
+	memset(ret_config, 0, sizeof(*ret_config));
+	ret_config->self = process_find(process);
+	snprintf(public_dir, 96, "%s/public", dir);
+	ret_config->public_dir = public_dir;
+	const struct {
+		const char *kind, *suffix, *name;
+		char *into;
+	} files[] = {{"secret", "key", process, ret_config->secret_key},
+	             {"public", "pub", process, ret_config->public_key},
+	             {"public", "pub", "audit", ret_config->server_keys[PROCESS_AUDIT]}};
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s/%s.%s", dir, files[i].kind, files[i].name, files[i].suffix);
+		FILE *file = fopen(path, "r");
+		cr_assert_not_null(file, "%s", path);
+		cr_assert_not_null(fgets(files[i].into, Z85_KEY_SIZE, file));
+		fclose(file);
+	}
+}
+
+/* A port that is free now, and so is the one 1000 above it. */
+static int port_find(void)
+{
+	static int next;
+	for (next = next ? next + 1 : 20000 + getpid() * 7 % 20000;; next++) {
+		bool taken = false;
+		for (int i = 0; i < 2; i++) {
+			struct sockaddr_in address = {.sin_family = AF_INET,
+			                              .sin_port = htons((uint16_t)(next + i * 1000)),
+			                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+			int fd = socket(AF_INET, SOCK_STREAM, 0);
+			taken = bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || taken;
+			close(fd);
+		}
+		if (!taken)
+			return next;
+	}
+}
+
+static char public_dirs[REPLICAS + 1][96];
+
+static void replica_begin(struct bus_scene *scene, int index)
+{
+	struct replica_scene *replica = &scene->replicas[index];
+	keys_load(scene->dir, "audit", &replica->config, public_dirs[index]);
+	if (!replica->listen[0])
+		snprintf(replica->listen, sizeof(replica->listen), "127.0.0.1:%d", port_find());
+	replica->run = (struct service_run){.service = &audit_like, .loop = loop_new(), .server = &replica->server,
+	                                    .state = replica};
+	memset(&replica->server, 0, sizeof(replica->server));
+	replica->server.run = &replica->run;
+	cr_assert_eq(server_start(&replica->server, &replica->config, replica->listen), ST_OK);
+	pthread_create(&replica->thread, NULL, loop_thread, replica->run.loop);
+}
+
+/* Takes the replica away as a crash does: sockets closed, nothing said. */
+static void replica_kill(struct replica_scene *replica)
+{
+	loop_stop(replica->run.loop);
+	pthread_join(replica->thread, NULL);
+	server_stop(&replica->server);
+	loop_free(&replica->run.loop);
+}
+
+static void scene_begin(struct bus_scene *scene, const char *caller, int replicas)
+{
+	memset(scene, 0, sizeof(*scene));
+	log_init("test", LOG_ERROR);
+	secret_init();
+	snprintf(scene->dir, sizeof(scene->dir), "/tmp/denizen-bus-XXXXXX");
+	cr_assert_not_null(mkdtemp(scene->dir));
+	cr_assert_eq(bus_keys_ensure(scene->dir), ST_OK);
+	for (int i = 0; i < replicas; i++)
+		replica_begin(scene, i);
+	keys_load(scene->dir, caller, &scene->config, public_dirs[REPLICAS]);
+	snprintf(scene->endpoints, sizeof(scene->endpoints), "%s%s%s", scene->replicas[0].listen, replicas > 1 ? "," : "",
+	         replicas > 1 ? scene->replicas[1].listen : "");
+	scene->config.endpoints[PROCESS_AUDIT] = scene->endpoints;
+	scene->loop = loop_new();
+	scene->client = bus_config_client(&scene->config, scene->loop);
+	pthread_create(&scene->thread, NULL, loop_thread, scene->loop);
+	for (int i = 0; i < 1000 && client_replicas_up(scene->client, PROCESS_AUDIT) < (unsigned)replicas; i++)
+		usleep(5000);
+}
+
+static void scene_end(struct bus_scene *scene, int replicas_left)
+{
+	loop_stop(scene->loop);
+	pthread_join(scene->thread, NULL);
+	client_free(&scene->client);
+	loop_free(&scene->loop);
+	for (int i = 0; i < replicas_left; i++)
+		replica_kill(&scene->replicas[i]);
+}
+
+static enum status verify_call(struct bus_scene *scene, int64_t after, int64_t budget_us, struct client_call *call)
+{
+	struct arena *arena = arena_new(1 << 20);
+	Audit__VerifyRequest request = AUDIT__VERIFY_REQUEST__INIT;
+	request.has_after = 1;
+	request.after = after;
+	ProtobufCMessage *reply = NULL;
+	memset(call, 0, sizeof(*call));
+	call->deadline_us = clock_monotonic_us() + budget_us;
+	enum status status = client_send(scene->client, call, M_AUDIT_VERIFY, &request.base, arena, &reply);
+	if (status == ST_OK)
+		cr_expect_eq(((Audit__VerifyReply *)reply)->checked, after, "the reply belongs to another call");
+	if (call->ret_field)
+		cr_expect_str_eq(call->ret_field, "after");
+	arena_free(&arena);
+	return status;
+}
+
+Test(bus, replies_errors_and_deadlines)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	scene_begin(&scene, "gateway", 1);
+	cr_expect_eq(client_replicas_up(scene.client, PROCESS_AUDIT), 1);
+	cr_expect_eq(verify_call(&scene, 0, US_PER_SEC, &call), ST_OK);
+	cr_expect_eq(verify_call(&scene, -1, US_PER_SEC, &call), ST_INVALID_ARGUMENT);
+	cr_expect_not_null(call.ret_field);
+	int64_t begun_us = clock_monotonic_us();
+	cr_expect_eq(verify_call(&scene, 2 * US_PER_SEC, 50 * US_PER_MS, &call), ST_LOST, "sent, no answer in time");
+	cr_expect_lt(clock_monotonic_us() - begun_us, US_PER_SEC);
+	cr_expect_eq(verify_call(&scene, 7, US_PER_SEC, &call), ST_OK, "a late reply disturbs nothing");
+	scene_end(&scene, 1);
+}
+
+Test(bus, methods_are_closed_to_other_callers)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	scene_begin(&scene, "identity", 1);
+	cr_expect_eq(verify_call(&scene, 0, US_PER_SEC, &call), ST_PERMISSION_DENIED);
+	scene_end(&scene, 1);
+}
+
+Test(bus, a_removed_key_is_refused_on_a_live_connection)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	char path[128];
+	scene_begin(&scene, "gateway", 1);
+	cr_expect_eq(verify_call(&scene, 0, US_PER_SEC, &call), ST_OK);
+	snprintf(path, sizeof(path), "%s/public/allow", scene.dir);
+	FILE *file = fopen(path, "w");
+	cr_assert_not_null(file);
+	fclose(file);
+	enum status status = ST_OK;
+	for (int i = 0; i < 100 && status == ST_OK; i++) {
+		usleep(50000);
+		status = verify_call(&scene, 0, US_PER_SEC, &call);
+	}
+	cr_expect_eq(status, ST_PERMISSION_DENIED);
+	scene_end(&scene, 1);
+}
+
+struct load {
+	struct bus_scene *scene;
+	pthread_t threads[16];
+	_Atomic int ok, failed, stop;
+};
+
+static void *load_thread(void *arg)
+{
+	struct load *load = arg;
+	struct client_call call;
+	int64_t nonce = 1;
+	while (!load->stop) {
+		if (verify_call(load->scene, nonce++ % 400, 5 * US_PER_SEC, &call) == ST_OK)
+			load->ok++;
+		else
+			load->failed++;
+	}
+	return NULL;
+}
+
+static void load_begin(struct load *load, struct bus_scene *scene)
+{
+	memset(load, 0, sizeof(*load));
+	load->scene = scene;
+	for (int i = 0; i < 16; i++)
+		pthread_create(&load->threads[i], NULL, load_thread, load);
+}
+
+static void load_end(struct load *load)
+{
+	load->stop = 1;
+	for (int i = 0; i < 16; i++)
+		pthread_join(load->threads[i], NULL);
+}
+
+Test(bus, a_killed_replica_loses_no_call)
+{
+	struct bus_scene scene;
+	struct load load;
+	scene_begin(&scene, "gateway", 2);
+	load_begin(&load, &scene);
+	usleep(200000);
+	replica_kill(&scene.replicas[1]);
+	usleep(500000);
+	replica_begin(&scene, 1); /* and back again, found without being told */
+	int before = scene.replicas[1].served;
+	usleep(1500000);
+	load_end(&load);
+	cr_expect_eq(load.failed, 0, "%d calls failed", load.failed);
+	cr_expect_gt(load.ok, 100);
+	cr_expect_gt(scene.replicas[1].served, before, "the new replica is used");
+	cr_expect_gt(scene.replicas[0].served, 0);
+	scene_end(&scene, 2);
+}
+
+static void drain_now(void *arg)
+{
+	server_drain(arg);
+}
+
+Test(bus, a_draining_replica_loses_no_call)
+{
+	struct bus_scene scene;
+	struct load load;
+	scene_begin(&scene, "gateway", 2);
+	load_begin(&load, &scene);
+	usleep(200000);
+	loop_post(scene.replicas[1].run.loop, drain_now, &scene.replicas[1].server);
+	usleep(300000);
+	int after = scene.replicas[1].served;
+	usleep(300000);
+	cr_expect_eq(scene.replicas[1].served, after, "a draining replica gets no new calls");
+	load_end(&load);
+	cr_expect_eq(load.failed, 0);
+	scene_end(&scene, 2);
+}
+
+static void hang(void *arg)
+{
+	usleep(4500000);
+}
+
+Test(bus, a_hung_replica_is_left_alone)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	scene_begin(&scene, "gateway", 2);
+	loop_post(scene.replicas[1].run.loop, hang, NULL);
+	usleep(20000);
+	int64_t slowest_us = 0;
+	for (int i = 0; i < 20; i++) {
+		int64_t begun_us = clock_monotonic_us();
+		cr_expect_eq(verify_call(&scene, 0, 8 * US_PER_SEC, &call), ST_OK);
+		int64_t took_us = clock_monotonic_us() - begun_us;
+		slowest_us = took_us > slowest_us ? took_us : slowest_us;
+	}
+	cr_expect_lt(slowest_us, 4400 * US_PER_MS, "a call was saved by the other replica");
+	scene_end(&scene, 2);
+}
