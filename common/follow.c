@@ -148,7 +148,7 @@ static void follow_begin(void *arg)
 {
 	struct follow *follow = arg;
 	if (!fiber_spawn(follow->options.loop, follow_fiber, follow))
-		loop_post(follow->options.loop, follow_begin, follow);
+		abort(); /* at start there are no others; a process without it would fail silently */
 }
 
 struct follow *follow_start(const struct follow_options *options)

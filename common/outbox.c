@@ -366,7 +366,7 @@ static void outbox_begin(void *arg)
 {
 	struct outbox *outbox = arg;
 	if (!fiber_spawn(outbox->loop, outbox_fiber, outbox))
-		loop_post(outbox->loop, outbox_begin, outbox);
+		abort(); /* at start there are no others; a process without it would fail silently */
 }
 
 struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *client, const char *source)

@@ -22,13 +22,15 @@ struct pbjson_error {
 };
 
 /* Parses a JSON object into a new message of the given type, in the arena. `skip` (NULL-ended, may be NULL) names proto
- * fields that a body may not set (they come from path or headers). ST_INVALID_ARGUMENT fills *ret_error. */
+ * fields that a body may not set (they come from path or headers). ST_INVALID_ARGUMENT fills *ret_error, so does
+ * ST_RESOURCE_EXHAUSTED (the arena is full). */
 MUST_USE enum status pbjson_parse(const ProtobufCMessageDescriptor *type, const char *json, size_t len_bytes,
                                   const char *const *skip, struct arena *arena, ProtobufCMessage **ret_message,
                                   struct pbjson_error *ret_error);
 
 /* Sets one field from text, as in a path segment or query parameter: converts to the field's type, appends to a repeated
- * one. name is the JSON name. ST_NOT_FOUND when there is no such field. */
+ * one. name is the JSON name. ST_NOT_FOUND when there is no such field, ST_INVALID_ARGUMENT when the text does not fit or a
+ * field that is not repeated has a value already. */
 MUST_USE enum status pbjson_set(ProtobufCMessage *message, const char *name, const char *text, struct arena *arena,
                                 struct pbjson_error *ret_error);
 
@@ -36,11 +38,13 @@ MUST_USE enum status pbjson_set(ProtobufCMessage *message, const char *name, con
 void pbjson_print(const ProtobufCMessage *message, struct buf *out);
 
 /* Checks that text is a JSON object within PBJSON_DEPTH_MAX and max_bytes in compact form without duplicate keys, and gives
- * its compact form in the arena. field is used for the error's path. */
+ * its compact form in the arena. field is used for the error's path. max_bytes 0 = no limit of its own.
+ * ST_INVALID_ARGUMENT; ST_CONTENT_TOO_LARGE when only the size is wrong; ST_RESOURCE_EXHAUSTED when the arena is full. */
 MUST_USE enum status pbjson_object(const char *text, const char *field, size_t max_bytes, struct arena *arena,
                                    const char **ret_compact, struct pbjson_error *ret_error);
 
-/* RFC 7396 merge of two JSON objects given as text; result compact, in the arena. */
+/* RFC 7396 merge of two JSON objects given as text; result compact, in the arena. ST_INVALID_ARGUMENT when one of them is no
+ * object within the bounds, ST_RESOURCE_EXHAUSTED when the arena is full. */
 MUST_USE enum status pbjson_merge(const char *target, const char *patch, struct arena *arena, const char **ret_merged);
 
 /* A jansson tree as compact text in the arena, reals in the shortest form that reads back (as pbjson_object gives it); NULL

@@ -27,7 +27,7 @@ struct authn_entry {
 };
 
 struct authn {
-	struct limits *failures;
+	struct limiter *failures;
 	const char *permissions[PERMISSIONS_MAX];
 	size_t permission_count;
 	_Atomic uint64_t generation; /* moves when something is forgotten */
@@ -35,7 +35,7 @@ struct authn {
 	struct authn_entry sets[SETS][WAYS];
 };
 
-struct authn *authn_new(struct limits *failures)
+struct authn *authn_new(struct limiter *failures)
 {
 	struct authn *authn = calloc(1, sizeof(*authn));
 	if (authn == NULL)
@@ -270,7 +270,7 @@ static enum status authn_resolve(struct authn *authn, struct exchange *exchange,
 
 static enum status authn_refuse(struct authn *authn, struct exchange *exchange)
 {
-	(void)limits_take(authn->failures, exchange->client, strlen(exchange->client), FAILURE_COST);
+	(void)limiter_take(authn->failures, exchange->client, strlen(exchange->client), FAILURE_COST);
 	return http_fail(exchange, ST_UNAUTHENTICATED, NULL, NULL);
 }
 
@@ -285,7 +285,7 @@ static enum status authn_look_up(struct authn *authn, struct exchange *exchange,
 		return ST_OK;
 	}
 	uint32_t wait_ms =
-	    seen ? 0 : limits_take(authn->failures, exchange->client, strlen(exchange->client), 0);
+	    seen ? 0 : limiter_take(authn->failures, exchange->client, strlen(exchange->client), 0);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_THROTTLED, NULL, NULL);
 		exchange->failure.retry_after_ms = wait_ms;

@@ -1,7 +1,7 @@
 /* Who calls: management, API and client keys, cached for a short time and dropped when the ledger says they are gone. */
 #pragma once
 
-#include "limits.h"
+#include "limiter.h"
 #include "request.h"
 
 #define CREDENTIAL_SIZE 96
@@ -19,7 +19,7 @@ bool authn_parse(const char *authorization, struct credential *ret_credential);
 struct authn;
 
 /* failures limits wrong keys per client address; borrowed. NULL without memory. */
-struct authn *authn_new(struct limits *failures);
+struct authn *authn_new(struct limiter *failures);
 void authn_free(struct authn **authn);
 
 /* The bit of a permission such as "users:read"; registers it at the first use, at most 64. Only before requests are

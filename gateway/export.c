@@ -37,7 +37,7 @@ static enum status export_page(struct exchange *exchange, char *after, Identity_
 	ProtobufCMessage *reply = NULL;
 	request.has_limit = 1;
 	request.limit = PAGE_ROWS;
-	request.sort = "created_at";
+	request.sort = (char *)"created_at";
 	request.after = after;
 	enum status status = upstream_send(exchange, M_IDENTITY_LIST_USERS, &request.base, &reply);
 	if (status == ST_OK)

@@ -5,7 +5,7 @@
 #include "authn.h"
 #include "client.h"
 #include "follow.h"
-#include "limits.h"
+#include "limiter.h"
 #include "revocation.h"
 #include "route.h"
 
@@ -22,8 +22,8 @@ struct gateway {
 	struct client *client;
 	struct follow *follow;
 	struct authn *authn;
-	struct limits *key_limits;
-	struct limits *failure_limits;
+	struct limiter *key_limiter;
+	struct limiter *failure_limiter;
 	struct revocation *revocation;
 	struct introspect *introspect;
 	struct feed *feed;

@@ -208,20 +208,34 @@ struct guard_verdict guard_check(const struct http_request *request)
 	return verdict;
 }
 
-bool guard_layout(const struct http_header *headers, size_t count)
+/* "GET /path?query HTTP/1.1" with single blanks, each separator now NUL. */
+static bool guard_request_line(const struct http_request *request, const char *version)
 {
-	for (size_t i = 0; i < count; i++) {
-		const char *blank = headers[i].name + strlen(headers[i].name) + 1;
+	const char *last = request->query != NULL ? request->query : request->path;
+	if (request->path != request->verb + strlen(request->verb) + 1)
+		return false;
+	if (request->query != NULL && request->query != request->path + strlen(request->path) + 1)
+		return false;
+	return version == last + strlen(last) + 1 + strlen("HTTP/");
+}
+
+bool guard_layout(const struct http_request *request, const char *version)
+{
+	/* Each line was ended by CR LF (both now NUL) and the next one follows at once. */
+	const char *next = version + strlen(version) + 2;
+	if (!guard_request_line(request, version))
+		return false;
+	for (size_t i = 0; i < request->header_count; i++) {
+		const struct http_header *header = &request->headers[i];
+		if (header->name != next)
+			return false;
 		/* Between the colon (now NUL) and the value only optional white space may stand. */
-		for (; blank < headers[i].value; blank++) {
+		for (const char *blank = header->name + strlen(header->name) + 1; blank < header->value; blank++) {
 			if (*blank != ' ' && *blank != '\t')
 				return false;
 		}
-		/* The value was ended by CR LF (the CR, or both, now NUL), and the next line follows at once. */
-		const char *end = headers[i].value + strlen(headers[i].value);
-		const char *next = end + 2;
-		if (i + 1 < count ? headers[i + 1].name != next : (next[0] != '\r' || next[1] != '\n'))
-			return false;
+		next = header->value + strlen(header->value) + 2;
 	}
-	return true;
+	/* The empty line ends the block; its LF is NUL by now. */
+	return request->header_count > 0 && next[0] == '\r' && next[1] == '\0';
 }

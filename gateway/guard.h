@@ -13,10 +13,10 @@ struct guard_verdict {
 /* Checks verb, target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers. */
 struct guard_verdict guard_check(const struct http_request *request);
 
-/* Only for headers whose strings still lie in the buffer they were received in, as server.c has them, followed by the
- * rest of the header block: finds bare line feeds, folded lines, blanks before the colon and lines that the server's
- * parser stopped at, by the distances between the strings. False = refuse. */
-bool guard_layout(const struct http_header *headers, size_t count);
+/* Only for a request whose strings still lie in the buffer they were received in, as server.c has them: finds bare line feeds,
+ * folded lines, blanks before the colon, doubled blanks in the request line and lines that the server's parser stopped at,
+ * by the distances between the strings. version is the text after "HTTP/". False = refuse. */
+bool guard_layout(const struct http_request *request, const char *version);
 
 /* The verbs that are served, as a value of the Allow header. */
 #define GUARD_ALLOW "GET, HEAD, POST, PUT, PATCH, DELETE"

@@ -1,7 +1,6 @@
 /* POST /v1/users/import: NDJSON in, NDJSON out, in batches; memory is bounded by the batches in flight. */
 #include "local.h"
 
-#include "clock.h"
 #include "identity.pb-c.h"
 #include "import_batch.h"
 #include "pbjson.h"

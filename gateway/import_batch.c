@@ -6,6 +6,7 @@
 #include "pbjson.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,7 +166,7 @@ static void import_print_entry(const struct import_batch *batch, const struct im
 	if (answer != NULL)
 		result = *answer;
 	else
-		result.status = "error";
+		result.status = (char *)"error";
 	result.has_line = 1;
 	result.line = entry->line;
 	if (!entry->sent) {
@@ -177,7 +178,7 @@ static void import_print_entry(const struct import_batch *batch, const struct im
 		result.code = (char *)status_name((int)status);
 		result.detail = (char *)(batch->reason != NULL ? batch->reason : status_info((int)status)->text);
 	} else if (job->fail_on_conflict && result.status != NULL && strcmp(result.status, "exists") == 0) {
-		result.status = "error";
+		result.status = (char *)"error";
 		result.code = (char *)status_name(ST_ALREADY_EXISTS);
 	}
 	import_print(&result, out);

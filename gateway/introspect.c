@@ -66,7 +66,7 @@ static void introspect_print(const struct token_claims *claims, struct buf *out)
 	reply.exp = claims->expires_at_sec;
 	reply.has_iat = 1;
 	reply.iat = claims->issued_at_sec;
-	reply.token_type = "Bearer";
+	reply.token_type = (char *)"Bearer";
 	reply.claims_json = (char *)claims->payload;
 	pbjson_print(&reply.base, out);
 }

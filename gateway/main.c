@@ -85,15 +85,15 @@ static enum status process_make_memory(struct gateway_process *process)
 	gateway->body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES");
 	gateway->import_max_bytes = cfg_int(cfg, "DENIZEN_IMPORT_BYTES");
 	gateway->issuer = cfg_text(cfg, "DENIZEN_ISSUER");
-	gateway->key_limits = limits_new(rate, rate);
-	gateway->failure_limits = limits_new(failures, failures * FAILURE_BURST_SEC);
+	gateway->key_limiter = limiter_new(rate, rate);
+	gateway->failure_limiter = limiter_new(failures, failures * FAILURE_BURST_SEC);
 	gateway->revocation = revocation_new(keep_sec * US_PER_SEC);
 	gateway->feed = feed_new((int)cfg_int(cfg, "DENIZEN_HTTP_THREADS") / 2);
 	if (address_list_parse(cfg_text(cfg, "DENIZEN_TRUSTED_PROXIES"), &gateway->trusted_proxies) != ST_OK) {
 		log_event(LOG_ERROR, "DENIZEN_TRUSTED_PROXIES must be addresses or networks with commas", NULL);
 		return ST_INVALID_ARGUMENT;
 	}
-	if (!gateway->key_limits || !gateway->failure_limits || !gateway->revocation || !gateway->feed)
+	if (!gateway->key_limiter || !gateway->failure_limiter || !gateway->revocation || !gateway->feed)
 		return ST_UNAVAILABLE;
 	return ST_OK;
 }
@@ -105,7 +105,7 @@ static enum status process_start_bus(struct gateway_process *process)
 	if (status != ST_OK)
 		return status;
 	process->loop = loop_new();
-	gateway->authn = authn_new(gateway->failure_limits);
+	gateway->authn = authn_new(gateway->failure_limiter);
 	gateway->introspect = introspect_new(gateway);
 	if (gateway->authn == NULL || gateway->introspect == NULL)
 		return ST_UNAVAILABLE;

@@ -122,7 +122,7 @@ static enum status pipeline_authorize(struct exchange *exchange)
 	if (status != ST_OK)
 		return status;
 	const char *key = exchange->principal.key_id;
-	uint32_t wait_ms = limits_take(gateway->key_limits, key, strlen(key), 1);
+	uint32_t wait_ms = limiter_take(gateway->key_limiter, key, strlen(key), 1);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL, "This key sends more requests than its rate allows");
 		exchange->failure.retry_after_ms = wait_ms;

@@ -150,9 +150,9 @@ static void server_request_fill(struct server_context *context, const struct mg_
 	request->io = (struct http_io){.read = server_read, .write = server_write, .arg = context};
 }
 
-static struct guard_verdict server_guard(const struct http_request *request)
+static struct guard_verdict server_guard(const struct http_request *request, const char *version)
 {
-	if (request->header_count < HTTP_HEADERS_MAX && !guard_layout(request->headers, request->header_count))
+	if (request->header_count < HTTP_HEADERS_MAX && !guard_layout(request, version))
 		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
 		                              .reason = "The header block is not well formed"};
 	return guard_check(request);
@@ -188,10 +188,10 @@ static void server_answer(struct server_context *context)
 		response->close = true;
 }
 
-static void server_serve(struct server_context *context)
+static void server_serve(struct server_context *context, const char *version)
 {
 	struct exchange *exchange = &context->exchange;
-	struct guard_verdict verdict = server_guard(&exchange->request);
+	struct guard_verdict verdict = server_guard(&exchange->request, version);
 	exchange->started_us = clock_monotonic_us();
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;
@@ -222,7 +222,7 @@ static int server_begin_request(struct mg_connection *connection)
 	context->connection = connection;
 	reaper_slot_bind(context->slot, info->remote_addr, info->remote_port);
 	server_request_fill(context, info);
-	server_serve(context);
+	server_serve(context, info->http_version);
 	if (context->exchange.response.close)
 		mg_disable_connection_keep_alive(connection);
 	server_answer(context);

@@ -22,7 +22,6 @@ TAGS = {
 PROBLEM = "application/problem+json"
 NDJSON = "application/x-ndjson"
 REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
-TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
 def first_sentence(text):
@@ -70,7 +69,13 @@ def parameters(contract, method):
         found.append({"$ref": "#/components/parameters/If-Match"})
     if method.verb == "POST":
         found.append({"$ref": "#/components/parameters/Idempotency-Key"})
+    if has_etag(contract, method) and method.verb == "GET":
+        found.append({"$ref": "#/components/parameters/If-None-Match"})
     return found
+
+
+def has_etag(contract, method):
+    return not method.stream and any(field.name == "version" for field in contract.messages[method.reply].fields)
 
 
 def error_names(contract, method):
@@ -111,10 +116,12 @@ def error_responses(contract, method):
 def success_response(contract, method):
     response = {"description": "Done" if method.success == 204 else "Success", "headers": dict(REQUEST_ID)}
     reply = contract.messages[method.reply]
-    if any(field.name == "version" for field in reply.fields) and not method.stream:
+    if has_etag(contract, method):
         response["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
     if method.stream and method.verb == "GET":
         response["headers"]["Denizen-Sequence"] = {"$ref": "#/components/headers/Denizen-Sequence"}
+    if method.success == 201 and any(field.name == "id" for field in reply.fields):
+        response["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
     if method.success != 204:
         response["content"] = media(method, reply)
     return response
@@ -144,28 +151,34 @@ def operation(contract, method):
         found["requestBody"] = {"required": True, "content": media(method, contract.messages[method.request])}
         if method.stream:
             found["requestBody"]["description"] = "One JSON object a line."
-    found["responses"] = {str(method.success): success_response(contract, method), **error_responses(contract, method)}
+    found["responses"] = {str(method.success): success_response(contract, method)}
+    if has_etag(contract, method) and method.verb == "GET":
+        found["responses"]["304"] = {"description": "The version that If-None-Match names is the current one.",
+                                     "headers": {**REQUEST_ID, "ETag": {"$ref": "#/components/headers/ETag"}}}
+    found["responses"].update(error_responses(contract, method))
     return found
 
 
 def plain_operation(name, summary, content, unready=False):
-    responses = {"200": {"description": "Success", "headers": dict(REQUEST_ID), "content": content},
-                 "default": {"$ref": "#/components/responses/Problem"}}
+    problem = {"$ref": "#/components/responses/Problem"}
+    responses = {"200": {"description": "Success", "headers": dict(REQUEST_ID), "content": content}}
     if unready:
-        responses["503"] = {"description": "Not ready", "headers": dict(REQUEST_ID), "content": content}
+        responses["503"] = problem
     return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "security": [],
-                    "responses": dict(sorted(responses.items()))}}
+                    "responses": {**responses, "default": problem}}}
 
 
 def operations_paths():
-    any_object = {"schema": {"type": "object", "additionalProperties": True}}
-    either = {"application/json": any_object, **TEXT}
+    state = {"application/json": {"schema": {"type": "object", "properties": {"status": {"type": "string"}},
+                                             "required": ["status"], "additionalProperties": False}}}
     return {
-        "/healthz": plain_operation("getHealth", "Whether this process runs", either),
+        "/healthz": plain_operation("getHealth", "Whether this process runs", state),
         "/readyz": plain_operation("getReadiness", "Whether this gateway can answer: every service has a replica",
-                                   {**either, PROBLEM: any_object}, unready=True),
-        "/metrics": plain_operation("getMetrics", "Metrics in the Prometheus text format 0.0.4", TEXT),
-        "/openapi.json": plain_operation("getOpenapi", "This document", {"application/json": any_object}),
+                                   state, unready=True),
+        "/metrics": plain_operation("getMetrics", "Metrics in the Prometheus text format 0.0.4",
+                                    {"text/plain": {"schema": {"type": "string"}}}),
+        "/openapi.json": plain_operation("getOpenapi", "This document", {
+            "application/json": {"schema": {"type": "object", "additionalProperties": True}}}),
     }
 
 
@@ -200,6 +213,8 @@ def components(contract, routed):
         "parameters": {
             "If-Match": {"name": "If-Match", "in": "header", "schema": text,
                          "description": "The ETag that was read; the change is refused when the resource moved on."},
+            "If-None-Match": {"name": "If-None-Match", "in": "header", "schema": text,
+                              "description": "The ETag that is known: answered by 304 without body when it is current."},
             "Idempotency-Key": {"name": "Idempotency-Key", "in": "header",
                                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                                 "description": "Names this write: sent again with the same body, it gets the first "
@@ -208,6 +223,7 @@ def components(contract, routed):
         "headers": {
             "X-Request-Id": header("Trace id of the request, 32 hex digits."),
             "ETag": header("Version of the resource, for If-Match."),
+            "Location": header("Path of the new resource."),
             "Retry-After": header("Seconds to wait.", {"type": "integer", "minimum": 0}),
             "Denizen-Sequence": header("Ledger sequence to follow from.", {"type": "integer", "format": "int64"}),
         },

@@ -26,7 +26,7 @@ def short(full):
 
 def integer_schema(field):
     low, high = INTEGERS[field.type]
-    stated = re.match(r"(?:[^.;]*?\b)?(\d+)\.\.(\d+)(?:, (\d+) when absent)?", field.comment)
+    stated = re.search(r"\b(\d+)\.\.(\d+)(?:, (\d+) when absent)?", field.comment)
     schema = {"type": "integer"}
     if field.type.endswith("64"):
         schema["format"] = "int64"

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define CALL_TIMEOUT_MS 5000
-#define SLICE_MS 200      /* how soon a stop is noticed */
-#define REFRESH_MS 10000  /* names are resolved again this often */
+#define SLICE_MS 200     /* how soon a stop is noticed */
+#define REFRESH_MS 10000 /* names are resolved again this often */
 #define POLL_MS 1000
 #define BATCH 500
 #define BATCH_MAX 1000
@@ -147,8 +147,8 @@ static void apply_events(struct denizen_feed *feed, const Audit__ReadEventsReply
 	learn_topic(feed, &events);
 	if (!feed_state_accept(&feed->state, events.seqs, events.count, reply->next, &slice)) {
 		note_failure(feed, "the answer has a gap; reading again", true);
-	} else if (slice.count > 0 && feed->options.apply(feed->options.arg, events.events + slice.first, slice.count,
-	                                                  slice.next) != 0) {
+	} else if (slice.count > 0 &&
+	           feed->options.apply(feed->options.arg, events.events + slice.first, slice.count, slice.next) != 0) {
 		note_failure(feed, "the events could not be applied; they will come again", false);
 	} else {
 		if (!feed->connected)

@@ -35,7 +35,7 @@ struct denizen_feed_event {
 	const char *reason;     /* NULL or text */
 	const struct denizen_feed_change *changes;
 	size_t change_count;
-	const uint8_t *hash;    /* 32 bytes: link of the ledger's chain */
+	const uint8_t *hash; /* 32 bytes: link of the ledger's chain */
 };
 
 struct denizen_feed_options {

@@ -6,14 +6,15 @@
 #include <stdint.h>
 
 struct feed_state {
-	int64_t cursor;     /* last applied event */
-	int64_t head;       /* newest event heard of */
-	int64_t due_ms;     /* next read; while reading: when the answer is given up */
+	int64_t cursor; /* last applied event */
+	int64_t head;   /* newest event heard of */
+	int64_t due_ms; /* next read; while reading: when the answer is given up */
 	unsigned poll_ms;
-	unsigned failures;  /* in a row */
-	bool reading;       /* a read is on its way */
+	unsigned failures; /* in a row */
+	bool reading;      /* a read is on its way */
 };
 
+/* Begins after `cursor` with a read that is due at once. poll_ms: pause between reads when nothing is heard. */
 void feed_state_start(struct feed_state *state, int64_t cursor, unsigned poll_ms, int64_t now_ms);
 
 /* Time until feed_state_due or feed_state_expired may become true; never negative. */
@@ -23,7 +24,9 @@ bool feed_state_due(const struct feed_state *state, int64_t now_ms);
 /* The answer did not come in time: treat as a failure. */
 bool feed_state_expired(const struct feed_state *state, int64_t now_ms);
 
+/* A read was sent; it is given up after timeout_ms. */
 void feed_state_sent(struct feed_state *state, unsigned timeout_ms, int64_t now_ms);
+/* The ledger said that entry `seq` exists. */
 void feed_state_hint(struct feed_state *state, int64_t seq, int64_t now_ms);
 
 /* What to do with the entries of an answer. */

@@ -24,7 +24,7 @@ struct ledger {
 	struct loop *loop;
 	bool busy;
 	struct waiter *first, *last;
-	bool known;       /* position and memory are those after our own last append */
+	bool known; /* position and memory are those after our own last append */
 	int64_t position;
 	struct head memory[MEMORY_SLOTS];
 };
@@ -164,8 +164,9 @@ static void mark_repetitions(struct batch *batch)
 {
 	for (size_t i = 1; i < batch->count; i++)
 		for (size_t j = 0; j < i && !batch->items[i].duplicate; j++)
-			batch->items[i].duplicate = batch->items[i].entry.outbox_id == batch->items[j].entry.outbox_id &&
-			                            batch->items[i].head == batch->items[j].head;
+			batch->items[i].duplicate =
+			    batch->items[i].entry.outbox_id == batch->items[j].entry.outbox_id &&
+			    batch->items[i].head == batch->items[j].head;
 }
 
 static size_t number_items(struct batch *batch)
@@ -216,15 +217,17 @@ MUST_USE static enum status try_append(struct ledger *ledger, const struct store
 	return ST_OK;
 }
 
-enum status ledger_append(struct ledger *ledger, const struct store_call *call, struct batch *batch, size_t *ret_appended)
+enum status ledger_append(struct ledger *ledger, const struct store_call *call, struct batch *batch,
+                          size_t *ret_appended)
 {
 	enum status status = ST_OK;
 	bool won = false;
 	if (!take_turn(ledger, call->deadline_us))
 		return ST_DEADLINE_EXCEEDED;
 	for (int attempt = 0; attempt < ATTEMPTS_MAX && status == ST_OK && !won; attempt++)
-		status = clock_monotonic_us() >= call->deadline_us ? ST_DEADLINE_EXCEEDED
-		                                                   : try_append(ledger, call, batch, ret_appended, &won);
+		status = clock_monotonic_us() >= call->deadline_us
+		             ? ST_DEADLINE_EXCEEDED
+		             : try_append(ledger, call, batch, ret_appended, &won);
 	pass_turn(ledger);
 	if (status == ST_OK && !won)
 		return ST_ABORTED;

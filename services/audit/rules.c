@@ -27,8 +27,7 @@ void rules_hash_entry(const uint8_t previous[SHA256_SIZE], const struct entry *e
 	put_be(at, source_len, 4);
 	put_be(put_be(back, (uint64_t)entry->outbox_id, 8), entry->event_len, 4);
 	const struct secret_piece pieces[] = {
-	    {previous, SHA256_SIZE}, {front, sizeof front},
-	    {entry->source, source_len}, {back, sizeof back},
+	    {previous, SHA256_SIZE},          {front, sizeof front}, {entry->source, source_len}, {back, sizeof back},
 	    {entry->event, entry->event_len},
 	};
 	secret_sha256_pieces(pieces, sizeof pieces / sizeof *pieces, ret_hash);

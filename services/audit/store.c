@@ -18,7 +18,8 @@ static const struct db_stmt load_heads = {
     "UNION ALL SELECT 1::int2, project_id, seq, hash, true FROM head WHERE project_id = ANY ($1::uuid[]) "
     "UNION ALL SELECT 2::int2, u.project_id, u.outbox_id, NULL, sha256(e.event) = u.sum "
     "FROM unnest($2::uuid[], $3::int8[], $4::bytea[]) AS u (project_id, outbox_id, sum) CROSS JOIN LATERAL ("
-    "SELECT event FROM event e WHERE e.project_id = u.project_id AND e.source = $5 AND e.outbox_id = u.outbox_id LIMIT 1"
+    "SELECT event FROM event e WHERE e.project_id = u.project_id AND e.source = $5 AND e.outbox_id = u.outbox_id LIMIT "
+    "1"
     ") e",
     DB_READ,
 };
@@ -30,7 +31,8 @@ static const struct db_stmt append = {
     "h AS (INSERT INTO head (project_id, seq, hash) SELECT u.p, u.n, u.h FROM s, "
     "unnest($3::uuid[], $4::int8[], $5::bytea[]) AS u (p, n, h) "
     "ON CONFLICT (project_id) DO UPDATE SET seq = EXCLUDED.seq, hash = EXCLUDED.hash), "
-    "e AS (INSERT INTO event (project_id, seq, position, source, outbox_id, type, subject, user_id, at_us, event, hash) "
+    "e AS (INSERT INTO event (project_id, seq, position, source, outbox_id, type, subject, user_id, at_us, event, "
+    "hash) "
     "SELECT u.p, u.n, u.pos, $16, u.o, u.t, u.s, u.usr, u.at, u.e, u.h FROM s, unnest($6::uuid[], $7::int8[], "
     "$8::int8[], $9::int8[], $10::int2[], $11::text[], $12::text[], $13::int8[], $14::bytea[], $15::bytea[]) "
     "AS u (p, n, pos, o, t, s, usr, at, e, h)) "
@@ -41,7 +43,8 @@ static const struct db_stmt append = {
 /* The running sum cuts the page by bytes without fetching the events that are cut off. */
 static const struct db_stmt read_project = {
     "audit_read_project",
-    "SELECT coalesce(h.seq, 0), e.seq, e.position, e.source, e.outbox_id, e.type, e.subject, e.user_id, e.at_us, e.event, "
+    "SELECT coalesce(h.seq, 0), e.seq, e.position, e.source, e.outbox_id, e.type, e.subject, e.user_id, e.at_us, "
+    "e.event, "
     "e.hash FROM (SELECT (SELECT seq FROM head WHERE project_id = $1) AS seq) h LEFT JOIN LATERAL ("
     "SELECT * FROM (SELECT r.*, sum(octet_length(event)) OVER (ORDER BY seq) - octet_length(event) AS before FROM ("
     "SELECT * FROM event WHERE project_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) r) c WHERE before < $4) e ON true "
@@ -52,7 +55,8 @@ static const struct db_stmt read_project = {
 #define STREAM_SELECT(where)                                                                                           \
 	"SELECT s.position, e.project_id, e.seq, e.position, e.event, e.hash FROM "                                    \
 	"(SELECT position FROM stream WHERE shard = 0) s LEFT JOIN LATERAL ("                                          \
-	"SELECT * FROM (SELECT r.*, sum(octet_length(event)) OVER (ORDER BY position) - octet_length(event) AS before " \
+	"SELECT * FROM (SELECT r.*, sum(octet_length(event)) OVER (ORDER BY position) - octet_length(event) AS "       \
+	"before "                                                                                                      \
 	"FROM (SELECT project_id, seq, position, event, hash FROM event WHERE position > $1 " where                    \
 	" ORDER BY position LIMIT $2) r) c WHERE before < $3) e ON true ORDER BY e.position"
 
@@ -219,7 +223,8 @@ enum status store_load_heads(const struct store_call *call, struct batch *batch)
 	return status == ST_OK ? take_loaded(&rows, batch) : status;
 }
 
-enum status store_append_batch(const struct store_call *call, const struct batch *batch, int64_t old_position, bool *ret_won)
+enum status store_append_batch(const struct store_call *call, const struct batch *batch, int64_t old_position,
+                               bool *ret_won)
 {
 	struct arena *arena = call->arena;
 	struct db_args args = {0};
@@ -331,9 +336,9 @@ enum status store_read_stream(const struct store_call *call, const struct stream
 	struct db_rows rows;
 	struct page page = {0};
 	size_t bytes = 0;
-	const struct db_stmt *stmt = !filter->type_count          ? &read_stream
+	const struct db_stmt *stmt = !filter->type_count        ? &read_stream
 	                             : only_revocations(filter) ? &read_stream_revocations
-	                                                          : &read_stream_types;
+	                                                        : &read_stream_types;
 	db_arg_int8(&args, filter->after);
 	db_arg_int8(&args, filter->limit);
 	db_arg_int8(&args, AUDIT_READ_MAX_BYTES);

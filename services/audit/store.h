@@ -25,7 +25,7 @@ struct batch {
 		struct entry entry;
 		size_t head;    /* index into heads */
 		bool duplicate; /* already in the ledger, or twice in the batch */
-	} *items;
+	} * items;
 	size_t count;
 	struct head *heads;
 	size_t head_count;
@@ -39,7 +39,7 @@ MUST_USE enum status store_load_heads(const struct store_call *call, struct batc
 /* Inserts the items that are no duplicates with the numbers they carry and moves heads and stream, if the stream's position
  * still is old_position; *ret_won says so. ST_ALREADY_EXISTS: some outbox id is already there. */
 MUST_USE enum status store_append_batch(const struct store_call *call, const struct batch *batch, int64_t old_position,
-                                  bool *ret_won);
+                                        bool *ret_won);
 
 /* Rows of a read, oldest first. */
 struct page {

@@ -21,7 +21,8 @@ MUST_USE static enum status check_page(const struct store_call *call, struct ver
 	struct chain *chain = &verdict->chain;
 	int64_t left = verdict->head.seq - chain->seq;
 	struct page page = {0};
-	enum status status = store_read_entries(call, &chain->project, chain->seq, left < PAGE ? (int)left : PAGE, &page);
+	enum status status =
+	    store_read_entries(call, &chain->project, chain->seq, left < PAGE ? (int)left : PAGE, &page);
 	if (status != ST_OK)
 		return status;
 	if (page.count == 0)
@@ -85,7 +86,8 @@ enum status verify_chain(const struct store_call *call, const struct id *project
 	struct chain *chain = &verdict.chain;
 	verdict.complete = !chain->first_bad && chain->seq == verdict.head.seq;
 	if (verdict.complete && memcmp(chain->hash, verdict.head.hash, SHA256_SIZE) != 0)
-		set_bad(chain, verdict.head.seq ? verdict.head.seq : 1, "the head row has another hash than the last entry");
+		set_bad(chain, verdict.head.seq ? verdict.head.seq : 1,
+		        "the head row has another hash than the last entry");
 	if (verdict.complete && !chain->first_bad && newest > verdict.head.seq)
 		set_bad(chain, verdict.head.seq + 1, "the entry is beyond the head row");
 	*ret_verdict = verdict;

@@ -61,6 +61,7 @@ enum status h_get_claims(struct call *call, const ProtobufCMessage *request, Pro
 
 /* ---- the event: which names changed, from what to what ---- */
 
+/* NULL for no value, and when the arena is full. */
 static char *value_text(struct arena *arena, const json_t *value)
 {
 	size_t len;
@@ -93,11 +94,16 @@ static enum status list_changes(struct arena *arena, json_t *before, json_t *aft
 	event->changes = arena_alloc(arena, (most + 1) * sizeof(*event->changes));
 	if (event->changes == NULL)
 		return ST_INTERNAL;
-	json_object_foreach(before, name,
-	                    value) if (status == ST_OK && !json_equal(value, json_object_get(after, name))) status =
-	    add_change(arena, event, name, value, json_object_get(after, name));
-	json_object_foreach(after, name, value) if (status == ST_OK && json_object_get(before, name) == NULL) status =
-	    add_change(arena, event, name, NULL, value);
+	json_object_foreach(before, name, value)
+	{
+		if (status == ST_OK && !json_equal(value, json_object_get(after, name)))
+			status = add_change(arena, event, name, value, json_object_get(after, name));
+	}
+	json_object_foreach(after, name, value)
+	{
+		if (status == ST_OK && json_object_get(before, name) == NULL)
+			status = add_change(arena, event, name, NULL, value);
+	}
 	return status;
 }
 

@@ -110,10 +110,12 @@ enum status h_mint_token(struct call *call, const ProtobufCMessage *request, Pro
 	if (in->has_lifetime_sec && in->lifetime_sec < mint.lifetime_sec)
 		mint.lifetime_sec = in->lifetime_sec;
 	status = make_payload(call, &mint, &payload, &len);
-	if (status == ST_OK)
-		status = keyring_open(state->keyring, &call->project, &row.key, &key);
-	if (status == ST_OK)
-		status = jwt_sign(key, payload, len, call->arena, &out->access_token);
+	if (status != ST_OK)
+		return status;
+	status = keyring_open(state->keyring, &call->project, &row.key, &key);
+	if (status != ST_OK)
+		return call_fail(call, status, "", "The signing key does not open under this key-encryption key.");
+	status = jwt_sign(key, payload, len, call->arena, &out->access_token);
 	if (status != ST_OK)
 		return status;
 	if (strlen(out->access_token) > TOKEN_MAX_BYTES)

@@ -61,8 +61,16 @@ static bool has_empty_name(json_t *value)
 	const char *name;
 	json_t *member;
 	size_t index;
-	json_object_foreach(value, name, member) if (name[0] == '\0' || has_empty_name(member)) return true;
-	json_array_foreach(value, index, member) if (has_empty_name(member)) return true;
+	json_object_foreach(value, name, member)
+	{
+		if (name[0] == '\0' || has_empty_name(member))
+			return true;
+	}
+	json_array_foreach(value, index, member)
+	{
+		if (has_empty_name(member))
+			return true;
+	}
 	return false;
 }
 
@@ -70,7 +78,12 @@ static const char *first_reserved(json_t *claims)
 {
 	const char *name, *field;
 	json_t *member;
-	json_object_foreach(claims, name, member) if ((field = reserved_field(name)) != NULL) return field;
+	json_object_foreach(claims, name, member)
+	{
+		field = reserved_field(name);
+		if (field != NULL)
+			return field;
+	}
 	return NULL;
 }
 

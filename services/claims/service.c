@@ -13,6 +13,7 @@
 #define FOLLOW_ARENA_BYTES (4 * 1024 * 1024)
 #define FOLLOW_POLL_MS 500
 #define DROPPED_KEPT_US (3600 * US_PER_SEC)
+#define SAVE_EVERY_US (5 * US_PER_SEC)
 #define PURGE_EVERY_US (60 * US_PER_SEC)
 
 extern const struct migration claims_migrations[];
@@ -92,13 +93,26 @@ static enum status apply_entry(struct claims_state *state, const struct store *s
 	return ST_OK;
 }
 
-static void purge_when_due(struct claims_state *state, const struct store *store, int64_t now_us)
+static bool is_due(int64_t *next_us, int64_t every_us)
 {
-	if (clock_monotonic_us() < state->next_purge_us)
-		return;
-	state->next_purge_us = clock_monotonic_us() + PURGE_EVERY_US;
-	if (store_purge_dropped(store, now_us - DROPPED_KEPT_US) != ST_OK)
-		log_event(LOG_WARN, "purge of deleted users failed; it will be tried again", NULL);
+	int64_t now_us = clock_monotonic_us();
+	if (now_us < *next_us)
+		return false;
+	*next_us = now_us + every_us;
+	return true;
+}
+
+/* Entries without effect on this schema come by the thousand: their position is stored now and then only, because reading
+ * them again after a restart does no harm. */
+static enum status store_effects(struct claims_state *state, const struct store *store,
+                                 const struct dropped_users *dropped, int64_t next)
+{
+	enum status status = ST_OK;
+	if (dropped->count > 0 || is_due(&state->next_save_us, SAVE_EVERY_US))
+		status = store_drop_users(store, dropped, next);
+	if (status == ST_OK && is_due(&state->next_purge_us, PURGE_EVERY_US))
+		status = store_purge_dropped(store, dropped->at_us - DROPPED_KEPT_US);
+	return status;
 }
 
 static enum status apply_entries(void *arg, Audit__LedgerEntry **entries, size_t count, int64_t next)
@@ -118,9 +132,7 @@ static enum status apply_entries(void *arg, Audit__LedgerEntry **entries, size_t
 	for (size_t i = 0; i < count && status == ST_OK; i++)
 		status = apply_entry(state, &store, entries[i], &dropped);
 	if (status == ST_OK)
-		status = store_drop_users(&store, &dropped, next);
-	if (status == ST_OK)
-		purge_when_due(state, &store, dropped.at_us);
+		status = store_effects(state, &store, &dropped, next);
 out:
 	arena_free(&arena);
 	return status;

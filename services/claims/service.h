@@ -9,14 +9,15 @@
 struct claims_state {
 	struct service_run *run;
 	struct keyring *keyring;
-	const char *issuer;    /* base URL without a slash at its end, owned */
-	uint32_t lifetime_sec; /* of access tokens */
-	int64_t next_purge_us; /* monotonic */
+	const char *issuer;                  /* base URL without a slash at its end, owned */
+	uint32_t lifetime_sec;               /* of access tokens */
+	int64_t next_save_us, next_purge_us; /* monotonic */
 };
 
 /* The service of main.c. */
 extern const struct service claims_service;
 
+/* The state of the process that the call runs in; never NULL. */
 struct claims_state *claims_state(struct call *call);
 
 /* The store as one call uses it. */

@@ -1,5 +1,6 @@
 /* Users: lists, search, look-up of many. */
 #include "buf.h"
+#include "pbjson.h"
 #include "record.h"
 #include "rules.h"
 #include "service.h"

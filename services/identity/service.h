@@ -4,6 +4,7 @@
 #include "../../common/service.h"
 #include "attributes.h"
 #include "identity.pb-c.h"
+#include "migrate.h"
 #include "pool.h"
 #include "store.h"
 

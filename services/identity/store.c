@@ -16,6 +16,6 @@ void store_arg_effects(struct db_args *args, const struct store_effects *effects
 	db_arg_id(args, effects->operation);
 	db_arg_int4(args, (int32_t)effects->method);
 	db_arg_bytes(args, effects->request_hash, effects->request_hash ? SHA256_SIZE : 0);
-	db_arg_bytes(args, effects->reply ? effects->reply : "", effects->reply_len);
+	db_arg_bytes(args, effects->reply, effects->reply_len);
 	db_arg_int8(args, effects->at_us);
 }

@@ -137,11 +137,11 @@ static enum status exchange(struct call *call, struct refresh *refresh, struct r
 	bool is_previous = row->has_previous && secret_equal(refresh->hash, row->previous_hash, SHA256_SIZE);
 	enum rules_token place = rules_place_token(is_current, is_previous, row->rotated_at_us, now_us);
 	if (place == RULES_TOKEN_REUSED) {
-		status = end_family(call, refresh, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_REFRESH_REUSED,
-		                    "refresh_reused");
-		return status != ST_OK ? status
-		                       : call_fail(call, ST_INVALID_TOKEN, "",
-		                                   "The token was used before; its session has ended");
+		status =
+		    end_family(call, refresh, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_REFRESH_REUSED, "refresh_reused");
+		return status != ST_OK
+		           ? status
+		           : call_fail(call, ST_INVALID_TOKEN, "", "The token was used before; its session has ended");
 	}
 	status = authorize(call, refresh);
 	if (status != ST_OK)

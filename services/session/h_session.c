@@ -137,8 +137,8 @@ enum status h_end_session(struct call *call, const ProtobufCMessage *request, Pr
 		    .session = id,
 		    .now_us = clock_wall_us(),
 		    .reason = "requested",
-		    .event = service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_ENDED, &row,
-		                                   "requested"),
+		    .event =
+		        service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_ENDED, &row, "requested"),
 		    .operation = &operation,
 		};
 		status = store_end_session(&store, &ending, &ended);

@@ -48,7 +48,8 @@ static enum status check_request(struct call *call, const Session__CreateSession
 			return call_fail(call, ST_INVALID_ARGUMENT, "ip_address", "Must be an IPv4 or IPv6 address");
 		sign_in->ip_address = sign_in->ip_text;
 	}
-	if (request->user_agent != NULL && strnlen(request->user_agent, USER_AGENT_MAX_BYTES + 1) > USER_AGENT_MAX_BYTES)
+	if (request->user_agent != NULL &&
+	    strnlen(request->user_agent, USER_AGENT_MAX_BYTES + 1) > USER_AGENT_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "user_agent", "Must have at most %d bytes",
 		                 USER_AGENT_MAX_BYTES);
 	sign_in->user_agent = request->user_agent;

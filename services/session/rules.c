@@ -58,8 +58,8 @@ int64_t rules_throttled_until_us(const struct rules_attempt *attempt, const stru
 		until_us = pair->last_us + wait_us;
 	/* What strangers do elsewhere never reaches a network where the user is known. */
 	if (!known) {
-		until_us = later_us(until_us,
-		                    window_until_us(&attempt->login, limits->login_failures, RULES_LOGIN_WINDOW_US));
+		until_us =
+		    later_us(until_us, window_until_us(&attempt->login, limits->login_failures, RULES_LOGIN_WINDOW_US));
 		/* Clients without an address share one bucket: a limit on it would be everybody's outage. */
 		if (attempt->has_address)
 			until_us = later_us(until_us, window_until_us(&attempt->network, limits->network_failures,

@@ -23,15 +23,15 @@ int64_t rules_expiry_us(int64_t now_us, int64_t idle_us, int64_t dies_at_us);
 int64_t rules_purge_us(int64_t at_us);
 
 /* ---- throttling: docs in README.md ---- */
-#define RULES_FREE_FAILURES 5                      /* typing errors that cost nothing */
-#define RULES_BACKOFF_MAX_US (900 * US_PER_SEC)    /* longest wait of a network that never signed in */
-#define RULES_BACKOFF_GENTLE_US (60 * US_PER_SEC)  /* longest wait of a known or an undisclosed network */
-#define RULES_KNOWN_FAILURES_MAX 100               /* a known network with so many is a stranger again */
+#define RULES_FREE_FAILURES 5                     /* typing errors that cost nothing */
+#define RULES_BACKOFF_MAX_US (900 * US_PER_SEC)   /* longest wait of a network that never signed in */
+#define RULES_BACKOFF_GENTLE_US (60 * US_PER_SEC) /* longest wait of a known or an undisclosed network */
+#define RULES_KNOWN_FAILURES_MAX 100              /* a known network with so many is a stranger again */
 #define RULES_LOGIN_WINDOW_US (3600 * US_PER_SEC)
 #define RULES_NETWORK_WINDOW_US (600 * US_PER_SEC)
-#define RULES_PAIR_SHORT_US (3600 * US_PER_SEC)    /* quiet time that forgets up to RULES_FREE_FAILURES - 1 failures */
-#define RULES_PAIR_LONG_US (86400 * US_PER_SEC)    /* quiet time that forgets more */
-#define RULES_KNOWN_US (30 * 86400 * US_PER_SEC)   /* a network stays known so long after its last success */
+#define RULES_PAIR_SHORT_US (3600 * US_PER_SEC)  /* quiet time that forgets up to RULES_FREE_FAILURES - 1 failures */
+#define RULES_PAIR_LONG_US (86400 * US_PER_SEC)  /* quiet time that forgets more */
+#define RULES_KNOWN_US (30 * 86400 * US_PER_SEC) /* a network stays known so long after its last success */
 
 struct rules_counter {
 	int64_t failures; /* 0 = no row */
@@ -53,6 +53,7 @@ struct rules_limits {
 /* Wait after the given number of failures: 0 below RULES_FREE_FAILURES, then 1 s, 2 s, 4 s ... max_us. */
 int64_t rules_backoff_us(int64_t failures, int64_t max_us);
 /* Wall time until which the attempt is refused without hashing; 0 = it may be tried now. */
-int64_t rules_throttled_until_us(const struct rules_attempt *attempt, const struct rules_limits *limits, int64_t now_us);
+int64_t rules_throttled_until_us(const struct rules_attempt *attempt, const struct rules_limits *limits,
+                                 int64_t now_us);
 /* Milliseconds for Retry-After, at least 1000, rounded up to whole seconds. */
 uint32_t rules_retry_after_ms(int64_t until_us, int64_t now_us);

@@ -26,15 +26,15 @@ static const struct handler handlers[] = {
 
 static const struct cfg_item cfg_items[] = {
     {"DENIZEN_SESSION_SECRET", CFG_SECRET, NULL, 0, 0,
-     "Key of refresh tokens and failure counters, at least 32 characters; the same on every replica"},
+     "Key of refresh tokens and failure counters, at least 32 characters; the same on every replica."},
     {"DENIZEN_SESSION_IDLE_SEC", CFG_INT, "2592000", 60, 31536000,
-     "A session ends when it was not refreshed for so many seconds"},
+     "A session ends when it was not refreshed for so many seconds."},
     {"DENIZEN_SESSION_LIFETIME_SEC", CFG_INT, "7776000", 60, 63072000,
-     "A session ends so many seconds after sign-in however much it is used"},
+     "A session ends so many seconds after sign-in however much it is used."},
     {"DENIZEN_THROTTLE_LOGIN_FAILURES", CFG_INT, "50", 5, 1000000,
-     "Failed sign-ins of one login id in an hour beyond which only networks that signed in before are let through"},
+     "Failed sign-ins of one login id in an hour beyond which only networks that signed in before are let through."},
     {"DENIZEN_THROTTLE_NETWORK_FAILURES", CFG_INT, "300", 5, 1000000,
-     "Failed sign-ins from one network in ten minutes beyond which the network waits"},
+     "Failed sign-ins from one network in ten minutes beyond which the network waits."},
     {NULL, CFG_TEXT, NULL, 0, 0, NULL},
 };
 
@@ -204,7 +204,8 @@ static enum status start(struct service_run *run)
 	state->limits.network_failures = cfg_int(run->cfg, "DENIZEN_THROTTLE_NETWORK_FAILURES");
 	state->throttled = metric_counter("denizen_sign_in_throttled_total", "", "Sign-ins refused without hashing");
 	state->failed = metric_counter("denizen_sign_in_failed_total", "", "Sign-ins with a wrong credential");
-	state->reused = metric_counter("denizen_refresh_reused_total", "", "Sessions ended because a spent token came back");
+	state->reused =
+	    metric_counter("denizen_refresh_reused_total", "", "Sessions ended because a spent token came back");
 	run->state = state;
 	loop_post(run->loop, start_purging, run);
 	return follow_users_start(run);

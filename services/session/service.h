@@ -2,11 +2,11 @@
 #pragma once
 
 #include "../../common/service.h"
+#include "claims.pb-c.h"
+#include "identity.pb-c.h"
 #include "metrics.h"
 #include "refresh.h"
 #include "rules.h"
-#include "claims.pb-c.h"
-#include "identity.pb-c.h"
 #include "session.pb-c.h"
 #include "store.h"
 #include "throttle.h"
@@ -24,7 +24,7 @@ struct session_state {
 	struct throttle_flights flights;
 	struct metric *throttled, *failed, *reused;
 	struct loop_timer *purge_timer;
-	bool purging;  /* its fiber runs */
+	bool purging; /* its fiber runs */
 	bool stopping;
 };
 

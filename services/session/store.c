@@ -160,8 +160,7 @@ enum status store_rotate_token(const struct store *store, const struct store_rot
 #define END_ONE                                                                                                        \
 	"WITH w AS (UPDATE session SET ended_at_us = $3, end_reason = $4, purge_at_us = $5 "                           \
 	"WHERE project_id = $1 AND session_id = $2 AND ended_at_us IS NULL"
-#define END_EVENT                                                                                                      \
-	" RETURNING project_id), o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $6 FROM w)"
+#define END_EVENT " RETURNING project_id), o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $6 FROM w)"
 
 static const struct db_stmt end_session = {"end_session", END_ONE END_EVENT " SELECT project_id FROM w", DB_WRITE};
 
@@ -315,8 +314,8 @@ enum status store_read_attempt(const struct store *store, const struct throttle_
 	for (int i = 0; i < rows.count; i++) {
 		int64_t kind = db_int(&rows, i, 0);
 		if (kind >= THROTTLE_PAIR && kind <= THROTTLE_NETWORK)
-			*counters[kind] = (struct rules_counter){db_int(&rows, i, 1), db_int(&rows, i, 2),
-			                                         db_int(&rows, i, 3)};
+			*counters[kind] =
+			    (struct rules_counter){db_int(&rows, i, 1), db_int(&rows, i, 2), db_int(&rows, i, 3)};
 		else
 			attempt.known = true;
 	}
@@ -383,8 +382,7 @@ enum status store_load_users_position(const struct store *store, int64_t *ret_po
 {
 	struct db_args args = {0};
 	struct db_rows rows = {0};
-	enum status status =
-	    db_run(store->db, &load_users_position, &args, store->arena, store->deadline_us, &rows);
+	enum status status = db_run(store->db, &load_users_position, &args, store->arena, store->deadline_us, &rows);
 
 	if (status != ST_OK)
 		return status;
@@ -464,8 +462,7 @@ enum status store_purge_sessions(const struct store *store, int64_t now_us, bool
 		struct db_rows rows = {0};
 		db_arg_int8(&args, purges[i].until_us);
 		db_arg_int8(&args, PURGE_ROWS);
-		enum status status =
-		    db_run(store->db, purges[i].stmt, &args, store->arena, store->deadline_us, &rows);
+		enum status status = db_run(store->db, purges[i].stmt, &args, store->arena, store->deadline_us, &rows);
 		if (status != ST_OK)
 			return status;
 		more = more || rows.affected >= PURGE_ROWS;

@@ -3,12 +3,12 @@
  * Statuses of all functions are those of db_run; a lost race is no error but a false result. Fibers and threads. */
 #pragma once
 
+#include "../../common/service.h"
 #include "arena.h"
 #include "db.h"
 #include "refresh.h"
 #include "rules.h"
 #include "secret.h"
-#include "../../common/service.h"
 #include "throttle.h"
 
 /* Where and for whom a statement runs. */
@@ -78,7 +78,8 @@ MUST_USE enum status store_end_user(const struct store *store, const struct id *
 struct store_list {
 	struct id user;
 	int64_t now_us;
-	int64_t before_at_us;    /* sessions older than (before_at_us, before); INT64_MAX and a full id = from the newest */
+	int64_t
+	    before_at_us; /* sessions older than (before_at_us, before); INT64_MAX and a full id = from the newest */
 	struct id before;
 	uint32_t limit;
 };

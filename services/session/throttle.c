@@ -52,8 +52,7 @@ static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_B
 	while (*login_id == ' ' || *login_id == '\t')
 		login_id++;
 	for (; *login_id != '\0' && len < LOGIN_ID_MAX_BYTES; login_id++)
-		ret_folded[len++] =
-		    (uint8_t)(*login_id >= 'A' && *login_id <= 'Z' ? *login_id - 'A' + 'a' : *login_id);
+		ret_folded[len++] = (uint8_t)(*login_id >= 'A' && *login_id <= 'Z' ? *login_id - 'A' + 'a' : *login_id);
 	while (len > 0 && (ret_folded[len - 1] == ' ' || ret_folded[len - 1] == '\t'))
 		len--;
 	return len;

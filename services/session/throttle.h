@@ -4,9 +4,9 @@
  * login id and no address of a stranger. */
 #pragma once
 
+#include "../../common/service.h"
 #include "rules.h"
 #include "secret.h"
-#include "../../common/service.h"
 
 #include <netinet/in.h>
 

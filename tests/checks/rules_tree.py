@@ -105,13 +105,22 @@ def check_compose(tree):
 
 
 def check_launcher(tree):
-    if not tree.has("denizen"):
+    """The launcher's list of services (deploy/launcher/plan.sh) is the declared one, with the declared numbers."""
+    path = "deploy/launcher/plan.sh"
+    if not tree.has(path):
         return []
-    text = tree.read("denizen") + "".join(tree.read(path) for path in tree.files if path.startswith("deploy/launcher"))
-    if "processes.txt" in text:
-        return []
-    return [f"the launcher does not start {name}" for name, _ in processes(tree)
-            if name != "subscriber" and not re.search(rf"\b{name}\b", text)]
+    text = tree.read(path)
+    rows = [line.split() for line in tree.read("proto/processes.txt").splitlines() if line and line[0] != "#"]
+    declared = {row[0]: row[1] for row in rows if row[3] != "-"}
+    listed = re.search(r'^SERVICES="([\w ]*)"', text, re.M)
+    names = set(listed.group(1).split()) if listed else set()
+    wrong = [f"{path} does not start {name}" for name in sorted(set(declared) - names)]
+    wrong += [f"{path} starts {name}, which is not declared" for name in sorted(names - set(declared))]
+    wrong += [f"{path} gives {name} the number {number}" for name, number in re.findall(r"(\w+)\) number=(\d+)", text)
+              if declared.get(name) != number]
+    if "gateway" not in text:
+        wrong.append(f"{path} does not start gateway")
+    return wrong
 
 
 def check_services(tree):
@@ -140,13 +149,13 @@ def check_machine_paths(tree):
 
 
 def check_tests_named(tree):
-    """Unit and store tests are found by name, so a wrong name would be forgotten; each has at least one test."""
+    """Unit and store tests are found by name, so a wrong name would be forgotten; each but the helpers (test_*_world.c) has one."""
     wrong = []
     for path in tree.files:
         folder, name = os.path.split(path)
         if folder in ("tests/unit", "tests/store") and name.endswith(".c"):
             text = source.blank(tree.read(path))
-            if name.startswith("test_") and not re.search(r"^(?:Test|ParameterizedTest|Theory)\(", text, re.M):
+            if name.startswith("test_") and not name.endswith("_world.c") and not re.search(r"^(?:Test|ParameterizedTest|Theory)\(", text, re.M):
                 wrong.append(f"{path} holds no test")
             if not name.startswith("test_") and re.search(r"^Test\(", text, re.M):
                 wrong.append(f"{path} holds tests but is not called test_*.c")

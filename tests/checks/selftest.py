@@ -34,7 +34,7 @@ PLANTS = {
     "generated": ("proto/errors.txt", "There is no such -> There is not any", "docs/api/errors.md"),
     "common-schema": ("services/audit/schema/0001_init.sql", "fillfactor = 70 -> fillfactor = 71", "audit/schema/0001"),
     "compose": ("compose.yaml", "services:\n  planted:\n    image: x\n", "no service identity"),
-    "launcher": ("denizen", "#!/bin/sh\n# Planted.\n", "does not start"),
+    "launcher": ("deploy/launcher/plan.sh", 'SERVICES="audit -> SERVICES="other', "does not start audit"),
     "services": ("services/audit/main.c", None, "services/audit/main.c"),
     "machine-paths": ("common/planted.c", C + "/* /" + "home/someone/x */\n", "common/planted.c:2"),
     "tests-named": ("tests/unit/planted.c", C + "Test(a, b)\n{\n}\n", "tests/unit/planted.c"),
@@ -59,6 +59,8 @@ BAD_CONTRACTS = [
     ("proto/identity.proto", "optional string given_name = 8 -> optional string given_name = 9", "used twice"),
     ("proto/identity.proto", "optional string given_name = 8 -> optional string name_json = 8", "member name"),
     ("proto/errors.txt", "5   already_exists -> 50  already_exists", "expected 5"),
+    ("proto/errors.txt", "409 no   A resource -> 409 maybe A resource", "not a row"),
+    ("proto/processes.txt", "identity   1 7001 -> identity   1", "not a row"),
 ]
 
 

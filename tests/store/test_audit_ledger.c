@@ -1,108 +1,12 @@
 /* The ledger against real Postgres: numbering, duplicates, replicas at once, tampering, filtered reads. */
-#include "../../services/audit/ledger.h"
-#include "../../services/audit/verify.h"
 #include "clock.h"
 #include "events.pb-c.h"
-#include "migrate.h"
+#include "test_audit_world.h"
 
 #include <criterion/criterion.h>
-#include <libpq-fe.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-extern const struct migration audit_migrations[];
-
-#define ARENA_BYTES (64 * 1024 * 1024)
-
-/* One database per test, made from the one that DENIZEN_TEST_DB names. */
-struct world {
-	char name[64];
-	char conninfo[512];
-	PGconn *owner; /* of the new database */
-	struct db *db;
-	struct arena *arena;
-	struct ledger *ledger;
-};
-
-static void execute(PGconn *connection, const char *sql)
-{
-	PGresult *result = PQexec(connection, sql);
-	ExecStatusType status = PQresultStatus(result);
-	cr_assert(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK, "%s: %s", sql, PQerrorMessage(connection));
-	PQclear(result);
-}
-
-static int64_t ask_number(PGconn *connection, const char *sql)
-{
-	PGresult *result = PQexec(connection, sql);
-	cr_assert(PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1, "%s: %s", sql,
-	          PQerrorMessage(connection));
-	int64_t number = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-	PQclear(result);
-	return number;
-}
-
-static struct db *open_db(const struct world *world)
-{
-	const struct db_options options = {
-	    .conninfo = world->conninfo,
-	    .schema = "audit",
-	    .read_lanes = 1,
-	    .write_lanes = 1,
-	    .tx_lanes = 1,
-	    .statement_timeout_ms = 10000,
-	};
-	return db_new(&options);
-}
-
-static void world_open(struct world *world)
-{
-	char sql[128];
-	const char *base = getenv("DENIZEN_TEST_DB");
-	if (!base)
-		cr_skip_test("DENIZEN_TEST_DB is not set");
-	secret_init();
-	*world = (struct world){0};
-	snprintf(world->name, sizeof world->name, "test_audit_%d_%llx", (int)getpid(), (long long)clock_wall_us());
-	PGconn *admin = PQconnectdb(base);
-	cr_assert(PQstatus(admin) == CONNECTION_OK, "%s", PQerrorMessage(admin));
-	snprintf(sql, sizeof sql, "CREATE DATABASE %s", world->name);
-	execute(admin, sql);
-	PQfinish(admin);
-	snprintf(world->conninfo, sizeof world->conninfo, "%s dbname=%s", base, world->name);
-	world->owner = PQconnectdb(world->conninfo);
-	cr_assert(PQstatus(world->owner) == CONNECTION_OK, "%s", PQerrorMessage(world->owner));
-	/* The role is the cluster's: tests that start together may both try to make it. */
-	enum status status = ST_INTERNAL;
-	for (int attempt = 0; attempt < 5 && status != ST_OK; attempt++)
-		status = migrate_run(world->conninfo, "audit", "", audit_migrations);
-	cr_assert(status == ST_OK);
-	execute(world->owner, "SET search_path = audit");
-	world->db = open_db(world);
-	world->arena = arena_new(ARENA_BYTES);
-	world->ledger = ledger_new(NULL);
-}
-
-static void world_close(struct world *world)
-{
-	char sql[128];
-	ledger_free(&world->ledger);
-	arena_free(&world->arena);
-	db_free(&world->db);
-	PQfinish(world->owner);
-	PGconn *admin = PQconnectdb(getenv("DENIZEN_TEST_DB"));
-	snprintf(sql, sizeof sql, "DROP DATABASE %s WITH (FORCE)", world->name);
-	execute(admin, sql);
-	PQfinish(admin);
-}
-
-static struct store_call call_of(struct world *world)
-{
-	return (struct store_call){world->db, world->arena, clock_monotonic_us() + 20 * US_PER_SEC};
-}
 
 /* Packs an event and describes it, as the Append handler does. */
 static struct entry make_entry(struct arena *arena, const struct id *project, int64_t outbox_id, int type)
@@ -143,7 +47,7 @@ static enum status append_range(struct ledger *ledger, const struct store_call *
 
 static size_t append(struct world *world, struct id project, int64_t first, int64_t last)
 {
-	struct store_call call = call_of(world);
+	struct store_call call = audit_world_call(world);
 	const struct range range = {project, first, last, 11};
 	size_t appended = 0;
 	cr_assert(append_range(world->ledger, &call, &range, &appended) == ST_OK);
@@ -152,7 +56,7 @@ static size_t append(struct world *world, struct id project, int64_t first, int6
 
 static struct verdict verify(struct world *world, struct id project)
 {
-	struct store_call call = call_of(world);
+	struct store_call call = audit_world_call(world);
 	struct verdict verdict = {0};
 	cr_assert(verify_chain(&call, &project, 0, &verdict) == ST_OK);
 	return verdict;
@@ -167,13 +71,13 @@ static bool verifies(struct world *world, struct id project)
 Test(audit_ledger, numbers_per_project_without_gaps)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new(), b = id_new();
 	struct page page;
 	cr_assert(append(&world, a, 1, 5) == 5);
 	cr_assert(append(&world, b, 6, 7) == 2);
 	cr_assert(append(&world, a, 8, 10) == 3);
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	cr_assert(store_read_entries(&call, &a, 0, 3, &page) == ST_OK);
 	cr_assert(page.count == 3 && page.next == 3 && page.head == 8);
 	cr_assert(store_read_entries(&call, &a, page.next, 100, &page) == ST_OK);
@@ -192,15 +96,15 @@ Test(audit_ledger, numbers_per_project_without_gaps)
 	cr_assert(page.count == 0 && page.head == 0);
 	cr_assert(verifies(&world, a) && verifies(&world, b) && verifies(&world, nobody));
 	cr_assert(verify(&world, a).chain.checked == 8);
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 Test(audit_ledger, drops_what_is_there_already)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new(), b = id_new();
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	struct batch batch;
 	size_t appended = 99;
 	cr_assert(append(&world, a, 1, 10) == 10);
@@ -227,10 +131,10 @@ Test(audit_ledger, drops_what_is_there_already)
 	/* an id that is used for another event is a restored database, not a duplicate */
 	const struct range other = {a, 16, 17, 12};
 	cr_assert(append_range(world.ledger, &call, &other, &appended) == ST_CONFLICT);
-	cr_assert(ask_number(world.owner, "SELECT count(*) FROM event") == 16 + 1 + 3 + 1 + 1);
-	cr_assert(ask_number(world.owner, "SELECT position FROM stream") == 22);
+	cr_assert(audit_world_ask_number(world.owner, "SELECT count(*) FROM event") == 16 + 1 + 3 + 1 + 1);
+	cr_assert(audit_world_ask_number(world.owner, "SELECT position FROM stream") == 22);
 	cr_assert(verifies(&world, a) && verifies(&world, b));
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 /* ---- several replicas at once ---- */
@@ -249,10 +153,10 @@ struct replica {
 static void *run_replica(void *arg)
 {
 	struct replica *replica = arg;
-	struct db *db = open_db(replica->world);
+	struct db *db = audit_world_open_db(replica->world);
 	struct ledger *ledger = ledger_new(NULL);
 	for (int round = 0; round < ROUNDS; round++) {
-		struct arena *arena = arena_new(ARENA_BYTES);
+		struct arena *arena = arena_new(WORLD_ARENA_BYTES);
 		struct store_call call = {db, arena, clock_monotonic_us() + 20 * US_PER_SEC};
 		int64_t first = replica->base + round * 5 + rand_r(&replica->seed) % 5;
 		const struct range range = {replica->projects[rand_r(&replica->seed) % 3], first,
@@ -274,7 +178,7 @@ Test(audit_ledger, replicas_append_at_once)
 	struct world world;
 	pthread_t threads[REPLICAS];
 	struct replica replicas[REPLICAS];
-	world_open(&world);
+	audit_world_open(&world);
 	struct id projects[3] = {id_new(), id_new(), id_new()};
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		replicas[i] = (struct replica){.world = &world, .seed = 7 + i, .base = 1 + (i / 2) * 1000};
@@ -287,14 +191,18 @@ Test(audit_ledger, replicas_append_at_once)
 	}
 	for (unsigned i = 0; i < 3; i++)
 		cr_assert(verifies(&world, projects[i]));
-	cr_assert(ask_number(world.owner, "SELECT position - (SELECT count(*) FROM event) FROM stream") == 0);
-	cr_assert(ask_number(world.owner, "SELECT max(position) - count(*) FROM event") == 0);
-	cr_assert(ask_number(world.owner, "SELECT count(*) - count(DISTINCT (project_id, source, outbox_id)) FROM event") ==
+	cr_assert(audit_world_ask_number(world.owner, "SELECT position - (SELECT count(*) FROM event) FROM stream") ==
+	          0);
+	cr_assert(audit_world_ask_number(world.owner, "SELECT max(position) - count(*) FROM event") == 0);
+	cr_assert(audit_world_ask_number(
+	              world.owner, "SELECT count(*) - count(DISTINCT (project_id, source, outbox_id)) FROM event") ==
 	          0);
 	/* no inversion: positions rise with the numbers of a project */
-	cr_assert(ask_number(world.owner, "SELECT count(*) FROM (SELECT position < lag(position) OVER (PARTITION BY project_id "
-	                                  "ORDER BY seq) AS bad FROM event) x WHERE bad") == 0);
-	world_close(&world);
+	cr_assert(audit_world_ask_number(
+	              world.owner,
+	              "SELECT count(*) FROM (SELECT position < lag(position) OVER (PARTITION BY project_id "
+	              "ORDER BY seq) AS bad FROM event) x WHERE bad") == 0);
+	audit_world_close(&world);
 }
 
 /* ---- tampering, as the owner of the database ---- */
@@ -337,38 +245,40 @@ static const struct tamper tampers[] = {
 Test(audit_ledger, verify_finds_tampering)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new();
 	append(&world, a, 1, 20);
-	execute(world.owner, "CREATE TABLE event_copy AS SELECT * FROM event");
-	execute(world.owner, "CREATE TABLE head_copy AS SELECT * FROM head");
+	audit_world_execute(world.owner, "CREATE TABLE event_copy AS SELECT * FROM event");
+	audit_world_execute(world.owner, "CREATE TABLE head_copy AS SELECT * FROM head");
 	for (size_t i = 0; i < sizeof tampers / sizeof *tampers; i++) {
 		bool swaps = strstr(tampers[i].sql, "1006") != NULL;
 		if (swaps) /* a reorder: 6 and 7 change places */
-			execute(world.owner, "UPDATE event SET seq = 1006 WHERE seq = 6;"
-			                     "UPDATE event SET seq = 6 WHERE seq = 7; UPDATE event SET seq = 7 WHERE seq = 1006");
+			audit_world_execute(
+			    world.owner,
+			    "UPDATE event SET seq = 1006 WHERE seq = 6;"
+			    "UPDATE event SET seq = 6 WHERE seq = 7; UPDATE event SET seq = 7 WHERE seq = 1006");
 		else
-			execute(world.owner, tampers[i].sql);
+			audit_world_execute(world.owner, tampers[i].sql);
 		struct verdict verdict = verify(&world, a);
 		cr_assert(verdict.chain.first_bad == tampers[i].first_bad, "%s: first_bad %lld, %s", tampers[i].sql,
 		          (long long)verdict.chain.first_bad, verdict.chain.reason ? verdict.chain.reason : "");
 		cr_assert(verdict.chain.reason != NULL);
-		execute(world.owner, "TRUNCATE event, head");
-		execute(world.owner, "INSERT INTO event SELECT * FROM event_copy");
-		execute(world.owner, "INSERT INTO head SELECT * FROM head_copy");
+		audit_world_execute(world.owner, "TRUNCATE event, head");
+		audit_world_execute(world.owner, "INSERT INTO event SELECT * FROM event_copy");
+		audit_world_execute(world.owner, "INSERT INTO head SELECT * FROM head_copy");
 		cr_assert(verifies(&world, a));
 	}
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 Test(audit_ledger, verify_goes_on_after_an_entry)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new();
 	for (int i = 0; i < 6; i++)
 		append(&world, a, i * 400 + 1, i * 400 + 400);
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	struct verdict verdict;
 	cr_assert(verify(&world, a).chain.checked == 2400);
 	cr_assert(verify_chain(&call, &a, 2000, &verdict) == ST_OK);
@@ -379,14 +289,14 @@ Test(audit_ledger, verify_goes_on_after_an_entry)
 	call.deadline_us = clock_monotonic_us() + 600 * US_PER_MS; /* time for little */
 	cr_assert(verify_chain(&call, &a, 0, &verdict) == ST_OK);
 	cr_assert(verdict.chain.first_bad == 0);
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 /* ---- reading the stream ---- */
 
 static struct page read_stream(struct world *world, const struct stream_filter *filter)
 {
-	struct store_call call = call_of(world);
+	struct store_call call = audit_world_call(world);
 	struct page page;
 	cr_assert(store_read_stream(&call, filter, &page) == ST_OK);
 	return page;
@@ -395,9 +305,9 @@ static struct page read_stream(struct world *world, const struct stream_filter *
 Test(audit_ledger, stream_skips_what_the_filter_leaves_out)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new(), b = id_new();
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	size_t appended;
 	static const int16_t disabled[] = {12}, mixed[] = {12, 30};
 	struct stream_filter filter = {.limit = 100};
@@ -413,7 +323,8 @@ Test(audit_ledger, stream_skips_what_the_filter_leaves_out)
 	page = read_stream(&world, &filter);
 	cr_assert(page.count == 7 && page.next == 17 && page.head == 60);
 	for (int kind = 0; kind < 2; kind++) {
-		filter = (struct stream_filter){.limit = 1, .types = kind ? mixed : disabled, .type_count = kind ? 2 : 1};
+		filter =
+		    (struct stream_filter){.limit = 1, .types = kind ? mixed : disabled, .type_count = kind ? 2 : 1};
 		page = read_stream(&world, &filter);
 		cr_assert(page.count == 1 && page.next == 51 && page.head == 60);
 		filter.after = page.next;
@@ -426,15 +337,15 @@ Test(audit_ledger, stream_skips_what_the_filter_leaves_out)
 		page = read_stream(&world, &filter);
 		cr_assert(page.count == 0 && page.next == 60);
 	}
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 Test(audit_ledger, stream_starts_at_a_time)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new();
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	size_t appended;
 	int64_t position;
 	static const int16_t disabled[] = {12};
@@ -448,15 +359,15 @@ Test(audit_ledger, stream_starts_at_a_time)
 	cr_assert(store_find_since(&call, &all, 2000000, &position) == ST_OK && position == 30);
 	cr_assert(store_find_since(&call, &revocations, 1000011, &position) == ST_OK && position == 20);
 	cr_assert(store_find_since(&call, &revocations, 1000022, &position) == ST_OK && position == 30);
-	world_close(&world);
+	audit_world_close(&world);
 }
 
 Test(audit_ledger, pages_are_cut_by_bytes)
 {
 	struct world world;
-	world_open(&world);
+	audit_world_open(&world);
 	struct id a = id_new();
-	struct store_call call = call_of(&world);
+	struct store_call call = audit_world_call(&world);
 	struct batch batch;
 	size_t appended, seen = 0, reads = 0;
 	char *reason = arena_alloc(world.arena, 60001);
@@ -486,5 +397,5 @@ Test(audit_ledger, pages_are_cut_by_bytes)
 	}
 	cr_assert(seen == 40 && reads == 3, "%zu in %zu", seen, reads);
 	cr_assert(verifies(&world, a));
-	world_close(&world);
+	audit_world_close(&world);
 }

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,6 +245,51 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 	    sql_value("SELECT count(*) FROM signing_key WHERE state <> 'active' AND sealed_private IS NOT NULL");
 	cr_assert_str_eq(sealed, "0", "a key that does not sign has no private part");
 	free(sealed);
+	fixture_free(&f);
+}
+
+#define RACERS 4
+#define RACE_ROUNDS 20
+
+struct racer {
+	struct id project;
+	int rotated;
+};
+
+static void *race(void *arg)
+{
+	struct racer *racer = arg;
+	struct fixture f = fixture_new();
+	struct sealed_key key;
+	f.project = racer->project;
+	key_new(&f);
+	for (int i = 0; i < RACE_ROUNDS; i++) {
+		int64_t now_us = clock_wall_us();
+		enum status status = rotate(&f, now_us, now_us + 60 * US_PER_SEC, &key);
+		cr_assert(status == ST_OK || status == ST_ABORTED, "%s", status_name((int)status));
+		racer->rotated += status == ST_OK;
+	}
+	fixture_free(&f);
+	return NULL;
+}
+
+Test(claims_store, replicas_may_rotate_at_once)
+{
+	struct fixture f = fixture_new();
+	struct racer racers[RACERS];
+	pthread_t threads[RACERS];
+	int rotated = 0;
+	for (int i = 0; i < RACERS; i++) {
+		racers[i] = (struct racer){.project = f.project};
+		cr_assert_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+	}
+	for (int i = 0; i < RACERS; i++) {
+		pthread_join(threads[i], NULL);
+		rotated += racers[i].rotated;
+	}
+	cr_assert_geq(rotated, RACE_ROUNDS);
+	cr_assert_eq(sql_count(&f, "outbox"), rotated);
+	cr_assert_eq(sql_count(&f, "signing_key"), rotated + 1, "the first one, and one for each rotation");
 	fixture_free(&f);
 }
 

@@ -71,10 +71,10 @@ static Claims__MintRequest mint_request(struct fixture *f)
 	request.session_id = f->session_text;
 	request.has_epoch = true;
 	request.epoch = 4;
-	request.email = "ada@example.test";
+	request.email = (char *)"ada@example.test";
 	request.has_email_verified = true;
 	request.email_verified = true;
-	request.name = "Ada \"\xc3\xa9\"";
+	request.name = (char *)"Ada \"\xc3\xa9\"";
 	return request;
 }
 

@@ -162,11 +162,16 @@ Test(session_store, checks_the_request)
 	struct {
 		const char *login_id, *email, *password, *ip_address, *user_agent, *field;
 	} cases[] = {
-	    {NULL, NULL, "right", NULL, NULL, "login_id"},    {"", NULL, "right", NULL, NULL, "login_id"},
-	    {NULL, "", "right", NULL, NULL, "email"},         {"a", "b", "right", NULL, NULL, "email"},
-	    {"a", NULL, NULL, NULL, NULL, "password"},        {"a", NULL, "", NULL, NULL, "password"},
-	    {"a", NULL, long_text, NULL, NULL, "password"},   {long_text, NULL, "right", NULL, NULL, "login_id"},
-	    {"a", NULL, "right", "here", NULL, "ip_address"}, {"a", NULL, "right", "", NULL, "ip_address"},
+	    {NULL, NULL, "right", NULL, NULL, "login_id"},
+	    {"", NULL, "right", NULL, NULL, "login_id"},
+	    {NULL, "", "right", NULL, NULL, "email"},
+	    {"a", "b", "right", NULL, NULL, "email"},
+	    {"a", NULL, NULL, NULL, NULL, "password"},
+	    {"a", NULL, "", NULL, NULL, "password"},
+	    {"a", NULL, long_text, NULL, NULL, "password"},
+	    {long_text, NULL, "right", NULL, NULL, "login_id"},
+	    {"a", NULL, "right", "here", NULL, "ip_address"},
+	    {"a", NULL, "right", "", NULL, "ip_address"},
 	    {"a", NULL, "right", NULL, long_text, "user_agent"},
 	};
 	memset(long_text, 'x', sizeof(long_text) - 1);
@@ -378,10 +383,11 @@ Test(session_store, stores_no_secret)
 	const char *tables[] = {"session", "throttle", "known_network", "operation", "outbox"};
 	for (size_t i = 0; i < 5; i++) {
 		char sql[256];
-		snprintf(sql, sizeof(sql),
-		         "SELECT count(*) FROM %s t WHERE t::text LIKE '%%ann-login%%' OR t::text LIKE '%%wrong-pass%%' "
-		         "OR t::text LIKE '%%%s%%' OR t::text LIKE '%%drt!_%%' ESCAPE '!'",
-		         tables[i], STRANGER);
+		snprintf(
+		    sql, sizeof(sql),
+		    "SELECT count(*) FROM %s t WHERE t::text LIKE '%%ann-login%%' OR t::text LIKE '%%wrong-pass%%' "
+		    "OR t::text LIKE '%%%s%%' OR t::text LIKE '%%drt!_%%' ESCAPE '!'",
+		    tables[i], STRANGER);
 		cr_assert_eq(ask_number(sql), 0, "%s", tables[i]);
 	}
 }

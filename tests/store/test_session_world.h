@@ -277,7 +277,8 @@ static void world_open(void)
 	if (!base)
 		cr_skip_test("DENIZEN_TEST_DB is not set");
 	secret_init();
-	world = (struct world){.user_status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE, .epoch = 7, .user_exists = true};
+	world =
+	    (struct world){.user_status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE, .epoch = 7, .user_exists = true};
 	world.project = id_new();
 	world.user = id_new();
 	id_format("usr", &world.user, world.user_id);

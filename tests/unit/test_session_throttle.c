@@ -28,10 +28,18 @@ Test(session_throttle, canonical_addresses)
 	const struct {
 		const char *text, *canonical;
 	} cases[] = {
-	    {"192.0.2.1", "192.0.2.1"}, {"::ffff:192.0.2.1", "192.0.2.1"}, {"2001:DB8:0:0::1", "2001:db8::1"},
-	    {"::1", "::1"},             {"", NULL},                        {"192.0.2.256", NULL},
-	    {"192.0.2.1 ", NULL},       {"192.0.2", NULL},                 {"fe80::1%eth0", NULL},
-	    {"localhost", NULL},        {"192.0.2.1:80", NULL},            {"[::1]", NULL},
+	    {"192.0.2.1", "192.0.2.1"},
+	    {"::ffff:192.0.2.1", "192.0.2.1"},
+	    {"2001:DB8:0:0::1", "2001:db8::1"},
+	    {"::1", "::1"},
+	    {"", NULL},
+	    {"192.0.2.256", NULL},
+	    {"192.0.2.1 ", NULL},
+	    {"192.0.2", NULL},
+	    {"fe80::1%eth0", NULL},
+	    {"localhost", NULL},
+	    {"192.0.2.1:80", NULL},
+	    {"[::1]", NULL},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[INET6_ADDRSTRLEN] = "";

@@ -25,4 +25,5 @@ int journal_open(struct journal *journal, const char *path, journal_line_fn fn, 
  * errno; the file then ends where it ended before, or is cut at the next open. */
 int journal_append(struct journal *journal, const char *lines, size_t len, int64_t cursor);
 
+/* Closes the file and gives the lock back. */
 void journal_close(struct journal *journal);

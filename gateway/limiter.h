@@ -5,13 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct limits;
+struct limiter;
 
 /* Allows `rate_per_sec` on average and `burst` at once per caller. rate_per_sec 0 = everything is allowed. NULL without
  * memory. */
-struct limits *limits_new(int64_t rate_per_sec, int64_t burst);
-void limits_free(struct limits **limits);
+struct limiter *limiter_new(int64_t rate_per_sec, int64_t burst);
+void limiter_free(struct limiter **limiter);
 
 /* Takes `cost` units for the caller named by the bytes. Returns 0 when allowed, else the milliseconds to wait (at least 1);
  * nothing is taken then. cost 0 only asks. */
-uint32_t limits_take(struct limits *limits, const void *caller, size_t caller_len, int64_t cost);
+uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller_len, int64_t cost);

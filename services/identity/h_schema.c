@@ -1,0 +1,109 @@
+/* The schema of custom attributes: read, replace. */
+#include "attributes.h"
+#include "service.h"
+
+#include <string.h>
+
+static enum status schema_reply(struct call *call, const struct attributes *schema, Identity__AttributeSchema *reply)
+{
+	reply->has_version = true;
+	reply->version = schema->version;
+	reply->n_attributes = schema->count;
+	reply->attributes = arena_alloc(call->arena, (schema->count + 1) * sizeof(*reply->attributes));
+	Identity__AttributeDefinition *messages = arena_alloc(call->arena, (schema->count + 1) * sizeof(*messages));
+	if (!reply->attributes || !messages)
+		return ST_RESOURCE_EXHAUSTED;
+	for (size_t i = 0; i < schema->count; i++) {
+		identity__attribute_definition__init(&messages[i]);
+		messages[i].name = schema->list[i].name;
+		messages[i].has_type = true;
+		messages[i].type = (Identity__AttributeType)schema->list[i].type;
+		messages[i].has_required = true;
+		messages[i].required = schema->list[i].required;
+		reply->attributes[i] = &messages[i];
+	}
+	return ST_OK;
+}
+
+enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+{
+	struct attributes schema;
+	identity_note(call);
+	enum status status = identity_schema(call, true, &schema);
+	return status == ST_OK ? schema_reply(call, &schema, (Identity__AttributeSchema *)reply_base) : status;
+}
+
+static enum status definition_fail(struct call *call, size_t index, const char *member, const char *reason)
+{
+	const char *field = arena_printf(call->arena, "attributes[%zu].%s", index, member);
+	return call_fail(call, ST_INVALID_ARGUMENT, field, "%s", reason);
+}
+
+static enum status schema_from_request(struct call *call, const Identity__AttributeSchema *request,
+                                       struct attributes *ret_schema)
+{
+	struct attributes schema = {.count = request->n_attributes};
+	if (schema.count > ATTRIBUTES_MAX)
+		return call_fail(call, ST_INVALID_ARGUMENT, "attributes", "A schema has at most %d attributes",
+		                 ATTRIBUTES_MAX);
+	schema.list = arena_alloc(call->arena, (schema.count + 1) * sizeof(*schema.list));
+	if (!schema.list)
+		return ST_RESOURCE_EXHAUSTED;
+	for (size_t i = 0; i < schema.count; i++) {
+		const Identity__AttributeDefinition *definition = request->attributes[i];
+		struct attribute *attribute = &schema.list[i];
+		if (!definition->name || !attribute_name_valid(definition->name))
+			return definition_fail(call, i, "name", "A name is [a-z][a-z0-9_]{0,62}");
+		if (!definition->has_type || definition->type < (int)ATTRIBUTE_STRING ||
+		    definition->type > (int)ATTRIBUTE_STRINGS)
+			return definition_fail(call, i, "type", "It is string, number, boolean or strings");
+		memcpy(attribute->name, definition->name, strlen(definition->name) + 1);
+		attribute->type = (uint8_t)definition->type;
+		attribute->required = definition->has_required && definition->required;
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(schema.list[j].name, attribute->name) == 0)
+				return definition_fail(call, i, "name", "Another attribute has this name");
+	}
+	*ret_schema = schema;
+	return ST_OK;
+}
+
+static enum status schema_try_put(struct call *call, const struct attributes *wanted, Identity__AttributeSchema *reply)
+{
+	struct store store = identity_store(call);
+	struct attributes before, after = *wanted;
+	const char *definitions;
+	Events__Event event = EVENTS__EVENT__INIT;
+	enum status status = identity_schema(call, true, &before);
+	if (status != ST_OK)
+		return status;
+	after.version = before.version + 1;
+	status = schema_reply(call, &after, reply);
+	if (status == ST_OK)
+		status = attributes_print(&after, call->arena, &definitions);
+	event.has_type = true;
+	event.type = EVENTS__EVENT_TYPE__EVENT_TYPE_ATTRIBUTE_SCHEMA_CHANGED;
+	event.subject = identity_id_text(call, "prj", &call->project);
+	event.has_version = true;
+	event.version = after.version;
+	if (status != ST_OK || !event.subject)
+		return ST_RESOURCE_EXHAUSTED;
+	struct store_effects effects = identity_effects(call, &reply->base, &event);
+	return store_schema_put(&store, after.version, definitions, &effects);
+}
+
+enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+{
+	struct attributes wanted;
+	identity_note(call);
+	enum status status = schema_from_request(call, (const Identity__AttributeSchema *)request_base, &wanted);
+	if (status != ST_OK)
+		return status;
+	status = ST_ABORTED;
+	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
+		status = schema_try_put(call, &wanted, (Identity__AttributeSchema *)reply_base);
+	attributes_cache_forget(identity_state(call)->schemas, &call->project);
+	if (status == ST_OK)
+		call_committed(call);
+	return status;
+}

@@ -1,0 +1,164 @@
+/* What the gateway remembers: credentials' form, rate limits, revocations, verified tokens, addresses, merged metrics. */
+#include "address.h"
+#include "authn.h"
+#include "clock.h"
+#include "limiter.h"
+#include "metrics_merge.h"
+#include "problem.h"
+#include "revocation.h"
+#include "token_cache.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+Test(gateway_memory, authorization)
+{
+	struct credential credential;
+	char secret[SECRET_TEXT_SIZE], header[256];
+	secret_init();
+	secret_new_text("dmk", secret);
+	snprintf(header, sizeof(header), "Bearer %s", secret);
+	cr_assert(authn_parse(header, &credential));
+	cr_assert_str_eq(credential.secret, secret);
+	snprintf(header, sizeof(header), "bearer   %s", secret);
+	cr_assert(authn_parse(header, &credential));
+	header[strlen(header) - 1] ^= 1;
+	cr_assert_not(authn_parse(header, &credential), "the checksum is wrong");
+	static const char *const bad[] = {
+	    "", "Bearer", "Bearer ", "Bearer x", "Basic", "Basic ", "Basic =", "Basic ====", "Basic YTpi", "Digest x", "Basic YTo=", "Basic AAAA"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_assert_not(authn_parse(bad[i], &credential), "%s", bad[i]);
+	cr_assert_not(authn_parse(NULL, &credential));
+}
+
+Test(gateway_memory, limiter)
+{
+	struct limiter *limiter = limiter_new(10, 5);
+	secret_init();
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(limiter_take(limiter, "a", 1, 1), 0);
+	cr_assert_gt(limiter_take(limiter, "a", 1, 1), 0);
+	cr_assert_eq(limiter_take(limiter, "b", 1, 1), 0, "another caller has its own budget");
+	cr_assert_gt(limiter_take(limiter, "a", 1, 0), 0, "asking takes nothing but tells the truth");
+	struct timespec pause = {.tv_nsec = 250 * 1000 * 1000};
+	nanosleep(&pause, NULL);
+	cr_assert_eq(limiter_take(limiter, "a", 1, 0), 0);
+	cr_assert_eq(limiter_take(limiter, "a", 1, 1), 0);
+	limiter_free(&limiter);
+	limiter = limiter_new(0, 0);
+	for (int i = 0; i < 1000; i++)
+		cr_assert_eq(limiter_take(limiter, "a", 1, 1), 0);
+	limiter_free(&limiter);
+}
+
+Test(gateway_memory, revocation)
+{
+	secret_init();
+	struct revocation *revocation = revocation_new(100 * US_PER_MS);
+	struct id user = id_new(), other = id_new(), session = id_new(), live = id_new();
+	revocation_note_user(revocation, &user, 3);
+	revocation_note_user(revocation, &user, 2);
+	revocation_note_session(revocation, &session);
+	cr_assert(revocation_hit(revocation, &user, &live, 2));
+	cr_assert_not(revocation_hit(revocation, &user, &live, 3));
+	cr_assert_not(revocation_hit(revocation, &other, &live, 1));
+	cr_assert(revocation_hit(revocation, &other, &session, 100));
+	cr_assert(revocation_complete(revocation));
+	cr_assert_eq(revocation_count(revocation), 2);
+	for (int i = 0; i < 2000; i++) {
+		struct id id = id_new();
+		revocation_note_session(revocation, &id);
+	}
+	cr_assert_eq(revocation_count(revocation), 2002);
+	revocation_free(&revocation);
+	cr_assert_null(revocation);
+}
+
+Test(gateway_memory, token_cache)
+{
+	secret_init();
+	struct token_cache *cache = token_cache_new();
+	struct token_state state = {.project = id_new(), .user = id_new(), .session = id_new(), .epoch = 7};
+	struct token_state found;
+	struct buf answer = {0}, out = {0};
+	uint8_t hash[SHA256_SIZE];
+	struct id stranger = id_new();
+	state.expires_at_sec = clock_wall_us() / US_PER_SEC + 60;
+	buf_add_str(&answer, "{\"active\":true}");
+	secret_sha256("token", 5, hash);
+	cr_assert_not(token_cache_get(cache, hash, &state.project, &found, &out));
+	token_cache_put(cache, hash, &state, &answer);
+	token_cache_put(cache, hash, &state, &answer);
+	cr_assert(token_cache_get(cache, hash, &state.project, &found, &out));
+	cr_assert_eq(found.epoch, 7);
+	cr_assert_eq(out.len, answer.len);
+	cr_assert_not(token_cache_get(cache, hash, &stranger, &found, &out), "another project's token is not told");
+	state.expires_at_sec = clock_wall_us() / US_PER_SEC;
+	token_cache_put(cache, hash, &state, &answer);
+	cr_assert_not(token_cache_get(cache, hash, &state.project, &found, &out), "expired");
+	for (uint32_t i = 0; i < 100000; i++) {
+		secret_sha256(&i, sizeof(i), hash);
+		token_cache_put(cache, hash, &state, &answer);
+	}
+	token_cache_free(&cache);
+	buf_free(&answer);
+	buf_free(&out);
+}
+
+Test(gateway_memory, addresses)
+{
+	struct address_list list;
+	char client[ADDRESS_TEXT_SIZE];
+	cr_assert_eq(address_list_parse("10.0.0.0/8, 192.168.1.7,2001:db8::/33", &list), ST_OK);
+	cr_assert_eq(list.count, 3);
+	cr_assert(address_list_has(&list, "10.255.0.1"));
+	cr_assert_not(address_list_has(&list, "11.0.0.1"));
+	cr_assert(address_list_has(&list, "192.168.1.7"));
+	cr_assert_not(address_list_has(&list, "192.168.1.8"));
+	cr_assert(address_list_has(&list, "2001:db8:7fff::1"));
+	cr_assert_not(address_list_has(&list, "2001:db8:8000::1"));
+	address_client(&list, "10.1.1.1", "6.6.6.6, 203.0.113.9", client);
+	cr_assert_str_eq(client, "203.0.113.9", "only the last hop was written by the trusted proxy");
+	address_client(&list, "8.8.8.8", "203.0.113.9", client);
+	cr_assert_str_eq(client, "8.8.8.8");
+	address_client(&list, "10.1.1.1", "evil\"text", client);
+	cr_assert_str_eq(client, "10.1.1.1");
+	static const char *const bad[] = {"x", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/a", "::1/129", "10.0.0.0/-1"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_assert_eq(address_list_parse(bad[i], &list), ST_INVALID_ARGUMENT, "%s", bad[i]);
+}
+
+Test(gateway_memory, metrics_are_grouped)
+{
+	static const char first[] = "# HELP a A.\n# TYPE a counter\na{p=\"1\"} 1\n# HELP b B.\n# TYPE b gauge\nb 2\n";
+	static const char second[] = "# HELP a A.\n# TYPE a counter\na{p=\"2\"} 3\n";
+	static const char wanted[] = "# HELP a A.\n# TYPE a counter\na{p=\"1\"} 1\na{p=\"2\"} 3\n# HELP b B.\n# TYPE b gauge\nb 2\n";
+	static struct metrics_merge merge;
+	struct buf out = {0};
+	metrics_merge_add(&merge, first, sizeof(first) - 1);
+	metrics_merge_add(&merge, second, sizeof(second) - 1);
+	metrics_merge_print(&merge, &out);
+	cr_assert_eq(out.len, sizeof(wanted) - 1);
+	cr_assert_eq(memcmp(out.data, wanted, out.len), 0);
+	metrics_merge_free(&merge);
+	buf_free(&out);
+}
+
+Test(gateway_memory, problem_document)
+{
+	static struct exchange exchange;
+	exchange.arena = arena_new(1 << 16);
+	exchange.failure = (struct failure){
+	    .status = ST_RESOURCE_EXHAUSTED, .field = "a.b", .reason = "Too \"many\"", .retry_after_ms = 1001};
+	problem_print(&exchange);
+	cr_assert_eq(exchange.response.status, 429);
+	cr_assert_str_eq(exchange.response.headers[0].name, "Retry-After");
+	cr_assert_str_eq(exchange.response.headers[0].value, "2");
+	buf_add_char(&exchange.response.body, '\0');
+	cr_assert(strstr(exchange.response.body.data, "\"field\":\"a.b\"") != NULL);
+	cr_assert(strstr(exchange.response.body.data, "Too \\\"many\\\"") != NULL);
+	arena_free(&exchange.arena);
+	buf_free(&exchange.response.body);
+}
