@@ -183,7 +183,7 @@ static const struct sqlstate_rule sqlstate_rules[] = {
     {"22", ST_INVALID_ARGUMENT, DB_REACT_NONE, true},      /* data_exception */
     {"25006", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},  /* read_only_sql_transaction: a standby */
     {"25P03", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},  /* idle_in_transaction_session_timeout */
-    {"26000", ST_UNAVAILABLE, DB_REACT_PREPARE, true},     /* invalid_sql_statement_name */
+    {"26000", ST_INTERNAL, DB_REACT_PREPARE, true},        /* invalid_sql_statement_name */
     {"0A000", ST_INTERNAL, DB_REACT_PREPARE, false},       /* cached plan must not change result type */
     {"42P05", ST_UNAVAILABLE, DB_REACT_PREPARE, false},    /* duplicate_prepared_statement */
     {"53", ST_UNAVAILABLE, DB_REACT_NONE, false},          /* insufficient_resources, disk_full */

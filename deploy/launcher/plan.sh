@@ -80,6 +80,6 @@ run_service() {
 		bus_env "$service"
 		service_env "$service"
 	)
-	env "${pairs[@]}" "DENIZEN_DB_OWNER=$(owner_uri)" "DENIZEN_DB_ROLE_PASSWORD=$(cat "$DATA/secrets/$service.password")" \
+	env -i "PATH=$PATH" "${pairs[@]}" "DENIZEN_DB_OWNER=$(owner_uri)" "DENIZEN_DB_ROLE_PASSWORD=$(cat "$DATA/secrets/$service.password")" \
 		"$BIN/services/$service/denizen-$service" "$@"
 }

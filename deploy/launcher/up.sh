@@ -79,6 +79,8 @@ prepare_database() {
 	local pid
 	as_postgres "$PG_BIN/postgres" -D "$DATA/postgres" >>"$DATA/logs/postgres.log" 2>&1 &
 	pid=$!
+	# Whatever fails from here on, the cluster is not left running.
+	trap 'as_postgres "$PG_BIN/pg_ctl" -D "$DATA/postgres" -m fast -s stop 2>/dev/null' EXIT
 	postgres_wait
 	postgres_database
 	migrate_all
@@ -87,6 +89,7 @@ prepare_database() {
 		run_service identity bootstrap --name default --out "$DATA/run/bootstrap.json" 2>>"$DATA/logs/migrate.log" ||
 			{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the first project could not be created; see $DATA/logs/migrate.log."; }
 	fi
+	trap - EXIT
 	as_postgres "$PG_BIN/pg_ctl" -D "$DATA/postgres" -m fast -s stop
 	wait "$pid" || true
 }

@@ -72,15 +72,16 @@ static const struct db_stmt read_stream_revocations = {
     DB_READ,
 };
 
+/* "+ 0" keeps the planner from walking event_position_key from the oldest entry on. */
 static const struct db_stmt find_since = {
     "audit_find_since",
-    "SELECT coalesce((SELECT min(position) - 1 FROM event WHERE at_us >= $1), "
+    "SELECT coalesce((SELECT min(position + 0) - 1 FROM event WHERE at_us >= $1), "
     "(SELECT position FROM stream WHERE shard = 0))",
     DB_READ,
 };
 static const struct db_stmt find_since_revocations = {
     "audit_find_since_revocations",
-    "SELECT coalesce((SELECT min(position) - 1 FROM event WHERE at_us >= $1 AND type IN " REVOCATIONS "), "
+    "SELECT coalesce((SELECT min(position + 0) - 1 FROM event WHERE at_us >= $1 AND type IN " REVOCATIONS "), "
     "(SELECT position FROM stream WHERE shard = 0))",
     DB_READ,
 };

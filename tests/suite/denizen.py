@@ -14,6 +14,8 @@ from pathlib import Path
 import jsonschema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(os.environ.get("DENIZEN_BIN") or ROOT / "build/release")
+PG_BIN = Path("/usr/lib/postgresql/15/bin")
 OPENAPI = json.loads((ROOT / "docs/api/openapi.json").read_text())
 
 
@@ -61,7 +63,7 @@ def check_against_openapi(method, path, reply):
     operation = operation_of(method, path)
     if operation is None:
         return
-    declared = operation["responses"].get(str(reply.status))
+    declared = operation["responses"].get(str(reply.status), operation["responses"].get("default"))
     assert declared, f"{method} {path}: status {reply.status} is not in the OpenAPI document: {reply}"
     if "$ref" in declared:
         declared = OPENAPI["components"]["responses"][declared["$ref"].rsplit("/", 1)[1]]
@@ -74,6 +76,24 @@ def check_against_openapi(method, path, reply):
     if media.endswith("json"):
         problems = _schema_errors(content[media].get("schema", {}), reply.json)
         assert not problems, f"{method} {path} {reply.status}: {problems[:3]}: {reply}"
+
+
+# Every secret that was sent or received: test_secrets.py looks for them in logs and in the database.
+SECRETS = set()
+SECRET_MEMBERS = {"password", "secret", "access_token", "refresh_token"}
+
+
+def remember_secrets(value):
+    """Collects the secrets of a JSON document. Short ones are left out: they would be found by chance."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if name in SECRET_MEMBERS and isinstance(member, str) and len(member) >= 12 and member.isascii():
+                SECRETS.add(member)
+            else:
+                remember_secrets(member)
+    elif isinstance(value, list):
+        for member in value:
+            remember_secrets(member)
 
 
 class Client:
@@ -94,6 +114,7 @@ class Client:
         sent = {**self.headers(), **(headers or {})}
         data = raw
         if body is not None:
+            remember_secrets(body)
             data = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
         sent = {name: value for name, value in sent.items() if value is not None}
@@ -111,6 +132,8 @@ class Client:
                     raise
         if reply.headers.get("connection", "").lower() == "close":
             self.close()
+        if reply.headers.get("content-type", "").startswith("application/json"):
+            remember_secrets(reply.json)
         if self.check:
             check_against_openapi(method, path, reply)
         return reply
@@ -156,6 +179,7 @@ class Suite:
     def up(self):
         self.launcher("up", "--detach", "--port", str(self.port), "--replicas", self.replicas)
         self.credentials = json.loads((self.data / "credentials.json").read_text())
+        SECRETS.update(self.credentials[member] for member in ("management_key", "api_key", "client_secret", "admin_password"))
         return self
 
     def down(self):
@@ -179,17 +203,39 @@ class Suite:
 
     def project(self, name):
         """A further project's credentials."""
-        return json.loads(self.launcher("project", "create", name, "--json").stdout)
+        credentials = json.loads(self.launcher("project", "create", name, "--json").stdout)
+        SECRETS.update(credentials[member] for member in ("management_key", "api_key", "client_secret", "admin_password"))
+        return credentials
 
-    def psql(self, sql, database="denizen"):
-        """Runs SQL as the database's owner; returns its output lines."""
-        settings = (self.data / "secrets/owner.password").read_text().strip()
+    def new_project(self, name="test"):
+        """A client with the management key of a project made for it; its project_id is set."""
+        maker = self.client()
+        reply = maker.post("/v1/projects", {"name": name})
+        maker.close()
+        assert reply.status == 201, reply
+        client = Client(self.port, key=reply.json["management_key"]["secret"])
+        client.project_id = reply.json["id"]
+        return client
+
+    def postgres(self, program, *arguments, role="denizen_owner"):
+        """Runs a Postgres client program as a role of the suite."""
+        name = "owner" if role == "denizen_owner" else role
+        password = (self.data / f"secrets/{name}.password").read_text().strip()
         host = next(line.split("'")[1] for line in (self.data / "postgres/postgresql.conf").read_text().splitlines()
                     if line.startswith("unix_socket_directories"))
-        done = subprocess.run(["psql", "-h", host, "-U", "denizen_owner", "-d", database, "-qAtX", "-c", sql], text=True,
-                              capture_output=True, env={**os.environ, "PGPASSWORD": settings})
+        return subprocess.run([PG_BIN / program, "-h", host, "-U", role, "-d", "denizen", *arguments], text=True,
+                              capture_output=True, env={**os.environ, "PGPASSWORD": password})
+
+    def psql(self, sql, role="denizen_owner"):
+        """Runs SQL, as the database's owner unless told; returns its output lines."""
+        done = self.postgres("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, role=role)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
+
+    def settle(self):
+        """Waits until every outbox is empty: then all events of finished calls are in the ledger."""
+        queued = " UNION ALL ".join(f"SELECT id FROM {schema}.outbox" for schema in ("identity", "claims", "session"))
+        eventually(lambda: self.psql(f"SELECT count(*) FROM ({queued}) q") == ["0"], pause=0.01)
 
 
 def eventually(check, seconds=10.0, pause=0.02):
