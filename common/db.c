@@ -207,8 +207,8 @@ static enum status db_abandon(struct db *db, struct db_request *request)
 	enum db_kind kind = request->stmt->kind;
 	db_queue_remove(&db->queue[kind], request);
 	db_request_free(db, request);
-	unsigned up = atomic_load_explicit(&db->lanes_up[kind == DB_READ ? DB_LANE_READ : DB_LANE_WRITE],
-	                                   memory_order_relaxed);
+	unsigned up =
+	    atomic_load_explicit(&db->lanes_up[kind == DB_READ ? DB_LANE_READ : DB_LANE_WRITE], memory_order_relaxed);
 	return up > 0 ? ST_DEADLINE_EXCEEDED : ST_UNAVAILABLE;
 }
 
@@ -278,7 +278,8 @@ static void db_start(void *arg)
 static void db_init_metrics(struct db *db)
 {
 	db->latency[DB_READ] = metric_histogram("denizen_db_seconds", "kind=\"read\"", "Time of a database statement.");
-	db->latency[DB_WRITE] = metric_histogram("denizen_db_seconds", "kind=\"write\"", "Time of a database statement.");
+	db->latency[DB_WRITE] =
+	    metric_histogram("denizen_db_seconds", "kind=\"write\"", "Time of a database statement.");
 	db->lost = metric_counter("denizen_db_lost_total", "", "Writes whose outcome is unknown.");
 	db->reconnects = metric_counter("denizen_db_reconnects_total", "", "Database connections that were lost.");
 }

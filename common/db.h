@@ -1,8 +1,9 @@
 /* The database gate: named prepared statements over a few pipelined connections. Handlers wait as fibers.
  *
- * Single statements of many calls share connections: reads on the read lanes, writes on the write lanes (each write is one
- * statement and one transaction; one Sync per request). db_begin takes a connection of its own for what needs several.
- * All values are bound parameters in binary format. The only file that includes libpq-fe.h, with migrate.c. */
+ * Single statements of many calls share connections: reads on the read lanes (all that wait at the end of a turn
+ * of the loop go behind one Sync; those a neighbour's error aborts are sent again), writes on the write lanes (each is one
+ * statement, one transaction, one Sync). db_begin takes a connection of its own for what needs several.
+ * All values are bound parameters in binary format. Only db_*.c and migrate.c know libpq. */
 #pragma once
 
 #include "arena.h"
@@ -14,15 +15,16 @@ struct db;
 struct db_tx;
 
 struct db_options {
-	struct loop *loop;     /* NULL: no loop runs (commands, tests): calls use blocking connections */
-	const char *conninfo;  /* libpq connection string or URI */
-	const char *schema;    /* search_path */
-	unsigned read_lanes;   /* pipelined connections for DB_READ, 1..8 */
-	unsigned write_lanes;  /* for DB_WRITE */
-	unsigned tx_lanes;     /* exclusive connections for db_begin */
+	struct loop *loop;    /* NULL: no loop runs (commands, tests): calls use blocking connections */
+	const char *conninfo; /* libpq connection string or URI */
+	const char *schema;   /* search_path */
+	unsigned read_lanes;  /* pipelined connections for DB_READ, 1..8 */
+	unsigned write_lanes; /* for DB_WRITE */
+	unsigned tx_lanes;    /* exclusive connections for db_begin */
 	unsigned statement_timeout_ms;
 };
-/* Connects in the background and reconnects for ever; calls made meanwhile wait up to their deadline. */
+/* Connects in the background and reconnects for ever; calls made meanwhile wait up to their deadline. NULL (logged) when
+ * the connection string is malformed. db_free: after loop_run has returned. */
 struct db *db_new(const struct db_options *options);
 void db_free(struct db **db);
 bool db_ready(const struct db *db); /* at least one connection of each kind is up */
@@ -44,8 +46,8 @@ struct db_args {
 	bool failed;                   /* too many, or an array did not fit the arena */
 };
 /* Each appends the next parameter. Pointers are borrowed until the statement returns. NULL text or data = SQL NULL. */
-void db_arg_id(struct db_args *args, const struct id *id);       /* uuid; NULL = SQL NULL */
-void db_arg_text(struct db_args *args, const char *text);        /* text */
+void db_arg_id(struct db_args *args, const struct id *id);                   /* uuid; NULL = SQL NULL */
+void db_arg_text(struct db_args *args, const char *text);                    /* text */
 void db_arg_bytes(struct db_args *args, const void *data, size_t len_bytes); /* bytea */
 void db_arg_int8(struct db_args *args, int64_t value);
 void db_arg_int8_or_null(struct db_args *args, bool present, int64_t value);
@@ -54,31 +56,32 @@ void db_arg_int2(struct db_args *args, int16_t value);
 void db_arg_bool(struct db_args *args, bool value);
 void db_arg_jsonb(struct db_args *args, struct arena *arena, const char *json); /* jsonb; NULL = SQL NULL */
 /* Arrays, built in the arena. A NULL element of texts is SQL NULL. */
-void db_arg_ids(struct db_args *args, struct arena *arena, const struct id *ids, size_t count);      /* uuid[] */
+void db_arg_ids(struct db_args *args, struct arena *arena, const struct id *ids, size_t count);       /* uuid[] */
 void db_arg_texts(struct db_args *args, struct arena *arena, const char *const *texts, size_t count); /* text[] */
-void db_arg_int8s(struct db_args *args, struct arena *arena, const int64_t *values, size_t count);   /* int8[] */
-void db_arg_int2s(struct db_args *args, struct arena *arena, const int16_t *values, size_t count);   /* int2[] */
-void db_arg_bools(struct db_args *args, struct arena *arena, const bool *values, size_t count);      /* bool[] */
+void db_arg_int8s(struct db_args *args, struct arena *arena, const int64_t *values, size_t count);    /* int8[] */
+void db_arg_int2s(struct db_args *args, struct arena *arena, const int16_t *values, size_t count);    /* int2[] */
+void db_arg_bools(struct db_args *args, struct arena *arena, const bool *values, size_t count);       /* bool[] */
 struct db_blob {
 	const void *data; /* NULL = SQL NULL */
 	size_t len;
 };
-void db_arg_bytes_array(struct db_args *args, struct arena *arena, const struct db_blob *values, size_t count); /* bytea[] */
+void db_arg_bytes_array(struct db_args *args, struct arena *arena, const struct db_blob *values,
+                        size_t count); /* bytea[] */
 
 /* Result of one statement; lives as long as the arena given to db_run. */
 struct db_rows {
-	int count;               /* rows returned */
-	int64_t affected;        /* rows of an INSERT, UPDATE or DELETE at top level */
-	void *result;            /* PGresult, released with the arena */
-	const char *constraint;  /* violated constraint when ST_ALREADY_EXISTS, else NULL */
+	int count;              /* rows returned */
+	int64_t affected;       /* rows of an INSERT, UPDATE or DELETE at top level */
+	void *result;           /* PGresult, released with the arena */
+	const char *constraint; /* violated constraint when ST_ALREADY_EXISTS, else NULL */
 };
 bool db_null(const struct db_rows *rows, int row, int column);
-struct id db_id(const struct db_rows *rows, int row, int column);         /* zero id for NULL */
-const char *db_text(const struct db_rows *rows, int row, int column);     /* NUL-terminated; NULL for NULL */
+struct id db_id(const struct db_rows *rows, int row, int column);     /* zero id for NULL */
+const char *db_text(const struct db_rows *rows, int row, int column); /* NUL-terminated; NULL for NULL */
 const void *db_bytes(const struct db_rows *rows, int row, int column, size_t *ret_len); /* NULL for NULL */
-int64_t db_int(const struct db_rows *rows, int row, int column);          /* int2, int4, int8; 0 for NULL */
+int64_t db_int(const struct db_rows *rows, int row, int column); /* int2, int4, int8; 0 for NULL */
 bool db_bool(const struct db_rows *rows, int row, int column);
-const char *db_json(const struct db_rows *rows, int row, int column);     /* jsonb or json as text; NULL for NULL */
+const char *db_json(const struct db_rows *rows, int row, int column); /* jsonb or json as text; NULL for NULL */
 /* Elements of a text[] column, in the arena; *ret_count 0 for NULL. */
 MUST_USE enum status db_text_array(const struct db_rows *rows, int row, int column, struct arena *arena,
                                    char ***ret_texts, size_t *ret_count);
@@ -86,7 +89,7 @@ MUST_USE enum status db_text_array(const struct db_rows *rows, int row, int colu
 /* Runs one statement by itself (autocommit). deadline_us: monotonic, 0 = 5 s. ret_rows may be NULL.
  * ST_ALREADY_EXISTS unique violation (see constraint); ST_ABORTED serialisation failure or deadlock; ST_DEADLINE_EXCEEDED;
  * ST_UNAVAILABLE not executed; ST_LOST sent, outcome unknown; ST_INVALID_ARGUMENT a value the database refuses (22xxx);
- * ST_INTERNAL otherwise (logged). Reads that were lost are sent once more inside the deadline. */
+ * ST_INTERNAL otherwise (logged). Reads that were lost are sent again inside the deadline, twice at most. */
 MUST_USE enum status db_run(struct db *db, const struct db_stmt *stmt, const struct db_args *args, struct arena *arena,
                             int64_t deadline_us, struct db_rows *ret_rows);
 

@@ -63,7 +63,8 @@ enum status db_block_take(struct db *db, struct db_block **ret_block)
 	block = calloc(1, sizeof(*block));
 	if (!block)
 		return ST_UNAVAILABLE;
-	block->conn = PQconnectdbParams((const char *const *)db->info.keywords, (const char *const *)db->info.values, 0);
+	block->conn =
+	    PQconnectdbParams((const char *const *)db->info.keywords, (const char *const *)db->info.values, 0);
 	if (PQstatus(block->conn) != CONNECTION_OK) {
 		log_event(LOG_WARN, "database cannot be reached", "reason", PQerrorMessage(block->conn), NULL);
 		block_free(block);
@@ -127,8 +128,8 @@ static enum status block_prepare(struct db_block *block, struct db_prepared *pre
 	char name[DB_SERVER_NAME_SIZE];
 	enum db_reaction reaction;
 	db_cache_server_name(prepared, name);
-	PGresult *result = PQprepare(block->conn, name, stmt->sql, args ? args->count : 0,
-	                             args ? (const Oid *)args->types : NULL);
+	PGresult *result =
+	    PQprepare(block->conn, name, stmt->sql, args ? args->count : 0, args ? (const Oid *)args->types : NULL);
 	enum status status = db_status_of(result, stmt->name, &reaction);
 	prepared->ready = status == ST_OK;
 	PQclear(result);

@@ -52,8 +52,8 @@ static bool conninfo_add_session(struct db_conninfo *info, const struct db_optio
 enum status db_conninfo_new(const struct db_options *options, struct db_conninfo *ret_info)
 {
 	static const char *const defaults[][2] = {
-	    {"connect_timeout", "3"},         {"keepalives", "1"},          {"keepalives_idle", "10"},
-	    {"keepalives_interval", "3"},     {"keepalives_count", "3"},    {"tcp_user_timeout", "5000"},
+	    {"connect_timeout", "3"},     {"keepalives", "1"},       {"keepalives_idle", "10"},
+	    {"keepalives_interval", "3"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "5000"},
 	    {"client_encoding", "UTF8"},
 	};
 	struct db_conninfo info = {calloc(CONNINFO_MAX + 1, sizeof(char *)), calloc(CONNINFO_MAX + 1, sizeof(char *))};
@@ -174,22 +174,22 @@ struct sqlstate_rule {
 
 /* The first rule whose prefix fits. */
 static const struct sqlstate_rule sqlstate_rules[] = {
-    {"23505", ST_ALREADY_EXISTS, DB_REACT_NONE, true},     /* unique_violation */
-    {"23", ST_INTERNAL, DB_REACT_NONE, false},             /* other constraints: our bug */
-    {"40003", ST_LOST, DB_REACT_NONE, false},              /* statement_completion_unknown */
-    {"40", ST_ABORTED, DB_REACT_NONE, true},               /* serialization_failure, deadlock_detected */
-    {"55P03", ST_ABORTED, DB_REACT_NONE, true},            /* lock_not_available */
-    {"57014", ST_DEADLINE_EXCEEDED, DB_REACT_NONE, true},  /* query_canceled: statement_timeout */
-    {"22", ST_INVALID_ARGUMENT, DB_REACT_NONE, true},      /* data_exception */
-    {"25006", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},  /* read_only_sql_transaction: a standby */
-    {"25P03", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},  /* idle_in_transaction_session_timeout */
-    {"26000", ST_INTERNAL, DB_REACT_PREPARE, true},        /* invalid_sql_statement_name */
-    {"0A000", ST_INTERNAL, DB_REACT_PREPARE, false},       /* cached plan must not change result type */
-    {"42P05", ST_UNAVAILABLE, DB_REACT_PREPARE, false},    /* duplicate_prepared_statement */
-    {"53", ST_UNAVAILABLE, DB_REACT_NONE, false},          /* insufficient_resources, disk_full */
-    {"58", ST_UNAVAILABLE, DB_REACT_NONE, false},          /* system_error */
-    {"57P", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},    /* shutdown, crash, starting up */
-    {"08", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},     /* connection_exception */
+    {"23505", ST_ALREADY_EXISTS, DB_REACT_NONE, true},    /* unique_violation */
+    {"23", ST_INTERNAL, DB_REACT_NONE, false},            /* other constraints: our bug */
+    {"40003", ST_LOST, DB_REACT_NONE, false},             /* statement_completion_unknown */
+    {"40", ST_ABORTED, DB_REACT_NONE, true},              /* serialization_failure, deadlock_detected */
+    {"55P03", ST_ABORTED, DB_REACT_NONE, true},           /* lock_not_available */
+    {"57014", ST_DEADLINE_EXCEEDED, DB_REACT_NONE, true}, /* query_canceled: statement_timeout */
+    {"22", ST_INVALID_ARGUMENT, DB_REACT_NONE, true},     /* data_exception */
+    {"25006", ST_UNAVAILABLE, DB_REACT_RECONNECT, false}, /* read_only_sql_transaction: a standby */
+    {"25P03", ST_UNAVAILABLE, DB_REACT_RECONNECT, false}, /* idle_in_transaction_session_timeout */
+    {"26000", ST_INTERNAL, DB_REACT_PREPARE, true},       /* invalid_sql_statement_name */
+    {"0A000", ST_INTERNAL, DB_REACT_PREPARE, false},      /* cached plan must not change result type */
+    {"42P05", ST_UNAVAILABLE, DB_REACT_PREPARE, false},   /* duplicate_prepared_statement */
+    {"53", ST_UNAVAILABLE, DB_REACT_NONE, false},         /* insufficient_resources, disk_full */
+    {"58", ST_UNAVAILABLE, DB_REACT_NONE, false},         /* system_error */
+    {"57P", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},   /* shutdown, crash, starting up */
+    {"08", ST_UNAVAILABLE, DB_REACT_RECONNECT, false},    /* connection_exception */
 };
 
 static const struct sqlstate_rule *sqlstate_find(const char *sqlstate)

@@ -12,9 +12,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define DB_QUEUE_MAX 1024             /* requests of one kind that may wait for a connection */
+#define DB_QUEUE_MAX 1024              /* requests of one kind that may wait for a connection */
 #define DB_DEFAULT_BUDGET_US 5000000LL /* when the caller gives no deadline */
-#define DB_ATTEMPTS_MAX 4             /* sendings of one request: aborted by a neighbour, stale plan, lost read */
+#define DB_ATTEMPTS_MAX 6              /* sendings of one request: aborted by a neighbour, stale plan, lost read */
+#define DB_LOST_MAX 2                  /* a read is sent again so often when its connection breaks */
 #define DB_CONNECT_TIMEOUT_US 3000000LL
 
 extern const int db_binary_formats[DB_ARGS_MAX]; /* all 1 */
@@ -68,11 +69,11 @@ struct db_request {
 	struct wait wait;
 	enum db_request_state state;
 	enum status status;
-	PGresult *result;    /* set when done, owned until taken */
-	bool abandoned;      /* nobody waits: free it when its result comes */
-	bool again;          /* was not executed and may be sent again */
-	bool alone;          /* aborted by a neighbour once: now with a Sync of its own */
-	bool lost;           /* was in flight on a connection that broke */
+	PGresult *result; /* set when done, owned until taken */
+	bool abandoned;   /* nobody waits: free it when its result comes */
+	bool again;       /* was not executed and may be sent again */
+	bool alone;       /* aborted by a neighbour once: now with a Sync of its own */
+	unsigned lost;    /* connections that broke under it */
 	unsigned attempts;
 	unsigned generation; /* of the prepared statement it was sent with */
 	int64_t begun_us;
@@ -83,6 +84,8 @@ struct db_queue {
 	struct db_request *head, *tail;
 	unsigned count;
 };
+/* First in, first out; push_front is for what was taken out and could not be sent. pop gives NULL when empty; remove
+ * does nothing when the request is not in it. */
 void db_queue_push(struct db_queue *queue, struct db_request *request);
 void db_queue_push_front(struct db_queue *queue, struct db_request *request);
 struct db_request *db_queue_pop(struct db_queue *queue);
@@ -113,11 +116,11 @@ struct db_lane {
 	struct db_cache cache;
 	struct db_entry *owed; /* ring, size is a power of two */
 	size_t owed_size, owed_head, owed_count;
-	unsigned in_flight;       /* requests sent and not finished */
-	unsigned syncs;           /* groups in flight */
-	bool doomed;              /* takes no more requests; reconnects when empty */
-	int64_t progress_us;      /* something arrived, or the first request was sent */
-	struct db_tx *owner;      /* TX: who has it */
+	unsigned in_flight;  /* requests sent and not finished */
+	unsigned syncs;      /* groups in flight */
+	bool doomed;         /* takes no more requests; reconnects when empty */
+	int64_t progress_us; /* something arrived, or the first request was sent */
+	struct db_tx *owner; /* TX: who has it */
 };
 
 void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind);

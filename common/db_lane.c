@@ -74,8 +74,8 @@ static void lane_fail_request(struct db_lane *lane, struct db_request *request)
 		return;
 	}
 	PQclear(result);
-	if (request->again || (lane->kind == DB_LANE_READ && !request->lost)) {
-		request->lost = true;
+	if (request->again || (lane->kind == DB_LANE_READ && request->lost < DB_LOST_MAX)) {
+		request->lost++;
 		db_request_again(db, lane, request);
 		return;
 	}
@@ -203,8 +203,8 @@ void db_lane_start(struct db_lane *lane)
 	struct db *db = lane->db;
 	if (!lane->timer)
 		lane->timer = loop_timer_new(db->loop, lane_timer, lane);
-	lane->conn = PQconnectStartParams((const char *const *)db->info.keywords, (const char *const *)db->info.values,
-	                                  0);
+	lane->conn =
+	    PQconnectStartParams((const char *const *)db->info.keywords, (const char *const *)db->info.values, 0);
 	lane->state = DB_CONNECTING;
 	if (!lane->conn || PQstatus(lane->conn) == CONNECTION_BAD) {
 		db_lane_lose(lane, lane->conn ? PQerrorMessage(lane->conn) : "out of memory");

@@ -115,8 +115,8 @@ static enum status tx_exchange(struct db_tx *tx, struct db_request *request, PGr
 	bool sent = tx->begun || db_lane_control(lane, "BEGIN", NULL);
 	tx->begun = true;
 	if (sent)
-		sent = request->control ? db_lane_control(lane, request->control, request)
-		                        : db_lane_send(lane, request);
+		sent =
+		    request->control ? db_lane_control(lane, request->control, request) : db_lane_send(lane, request);
 	if (!sent) {
 		db_request_free(db, request);
 		return ST_UNAVAILABLE;
@@ -201,7 +201,8 @@ void db_end(struct db_tx **tx_ref)
 	bool open = tx->begun && !tx->ended;
 	if (tx->block) {
 		if (open)
-			tx->failed = db_block_control(tx->block, "ROLLBACK") != ST_OK; /* give looks at the connection */
+			tx->failed =
+			    db_block_control(tx->block, "ROLLBACK") != ST_OK; /* give looks at the connection */
 		db_block_give(db, &tx->block);
 	}
 	struct db_lane *lane = tx->lane;

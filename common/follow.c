@@ -20,7 +20,7 @@ struct follow {
 	int64_t position;         /* last one applied */
 	int64_t target;           /* head when the first read began; -1 before */
 	int64_t backoff_us;
-	unsigned failures;        /* in a row */
+	unsigned failures; /* in a row */
 	struct wait wait;
 	bool waiting, hinted;
 	atomic_llong last_read_us;
@@ -82,8 +82,7 @@ static enum status follow_apply(struct follow *follow, const Audit__ReadStreamRe
 {
 	int64_t next = reply->has_next ? reply->next : follow->position;
 	if (next > follow->position || reply->n_entries > 0) {
-		enum status status =
-		    follow->options.apply(follow->options.arg, reply->entries, reply->n_entries, next);
+		enum status status = follow->options.apply(follow->options.arg, reply->entries, reply->n_entries, next);
 		if (status != ST_OK)
 			return status;
 		*ret_more = next < reply->head && next > follow->position;

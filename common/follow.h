@@ -12,9 +12,9 @@ struct follow_options {
 	struct client *client;
 	const Events__EventType *types; /* filter; NULL = all */
 	size_t type_count;
-	unsigned poll_ms;               /* read at least this often, 500 by default */
-	int64_t since_us;               /* when load gives 0: start at events not older than this; 0 = from the first */
-	bool revocation_only;           /* only hints with `revocation` wake it */
+	unsigned poll_ms;     /* read at least this often, 500 by default */
+	int64_t since_us;     /* when load gives 0: start at events not older than this; 0 = from the first */
+	bool revocation_only; /* only hints with `revocation` wake it */
 	/* Last position applied; called once at start, in a fiber. May be NULL (0). */
 	enum status (*load)(void *arg, int64_t *ret_position);
 	/* Applies entries in order and remembers `next` with their effect. Not ST_OK: the same batch comes again later.

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,9 +26,9 @@ struct posted {
 };
 
 struct loop_watch {
-	void *socket;
-	int fd;
-	short events;
+	void *socket; /* ZeroMQ, or NULL */
+	int fd;       /* its descriptor, or the watched one */
+	int epoll_fd;
 	void (*fn)(void *arg);
 	void *arg;
 	bool dead;
@@ -69,7 +70,8 @@ struct loop {
 	struct loop_watch *watches[WATCHES_MAX];
 	size_t watch_count;
 	bool watches_changed;
-	zmq_pollitem_t items[WATCHES_MAX + 1];
+	int epoll_fd;
+	bool epoll_skipped; /* the last turn went without looking at the descriptors */
 
 	struct loop_timer **heap; /* 1-based binary heap by at_us */
 	size_t heap_count, heap_capacity;
@@ -94,9 +96,11 @@ struct loop *loop_new(void)
 		abort();
 	loop->context = zmq_ctx_new();
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (!loop->context || loop->wake_fd < 0 || pthread_mutex_init(&loop->lock, NULL) != 0)
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event = {.events = EPOLLIN}; /* no watch behind it: the wake-up itself */
+	if (!loop->context || loop->wake_fd < 0 || pthread_mutex_init(&loop->lock, NULL) != 0 ||
+	    epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) != 0)
 		abort();
-	loop->watches_changed = true;
 	loop->thread = pthread_self();
 	return loop;
 }
@@ -115,6 +119,7 @@ void loop_free(struct loop **loop_ref)
 		free(task);
 	}
 	zmq_ctx_term(loop->context);
+	close(loop->epoll_fd);
 	close(loop->wake_fd);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop->posted);
@@ -197,15 +202,21 @@ static struct loop_watch *loop_watch_new(struct loop *loop, void *socket, int fd
 		abort();
 	watch->socket = socket;
 	watch->fd = fd;
-	watch->events = ZMQ_POLLIN;
+	watch->epoll_fd = loop->epoll_fd;
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = watch};
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+		abort(); /* only a descriptor that is none is refused */
 	loop->watches[loop->watch_count++] = watch;
-	loop->watches_changed = true;
 	return watch;
 }
 
 struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, void (*fn)(void *arg), void *arg)
 {
-	struct loop_watch *watch = loop_watch_new(loop, zmq_socket, -1);
+	int fd = -1;
+	size_t size = sizeof(fd);
+	if (zmq_getsockopt(zmq_socket, ZMQ_FD, &fd, &size) != 0)
+		abort();
+	struct loop_watch *watch = loop_watch_new(loop, zmq_socket, fd);
 	watch->fn = fn;
 	watch->arg = arg;
 	return watch;
@@ -221,14 +232,16 @@ struct loop_watch *loop_watch_fd(struct loop *loop, int fd, void (*fn)(void *arg
 
 void loop_watch_writable(struct loop_watch *watch, bool wanted)
 {
-	short events = wanted ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
-	watch->events = events; /* copied into the poll items before each poll */
+	struct epoll_event event = {.events = wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = watch};
+	epoll_ctl(watch->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
 }
 
 void loop_unwatch(struct loop *loop, struct loop_watch **watch)
 {
 	if (!*watch)
 		return;
+	/* The owner closes the descriptor right after; a closed one may already have left the set by itself. */
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, (*watch)->fd, NULL);
 	(*watch)->dead = true;
 	loop->watches_changed = true;
 	*watch = NULL;
@@ -548,36 +561,61 @@ static long loop_timeout_ms(struct loop *loop)
 	return left_us <= 0 ? 0 : (long)((left_us + US_PER_MS - 1) / US_PER_MS);
 }
 
+/* A ZeroMQ descriptor only says that something may have changed, and sending can swallow that sign: so the sockets are asked
+ * before every sleep. Returns whether one had messages. */
+static bool loop_run_sockets(struct loop *loop)
+{
+	bool any = false;
+	size_t count = loop->watch_count; /* those added meanwhile wait for the next turn */
+	for (size_t i = 0; i < count; i++) {
+		struct loop_watch *watch = loop->watches[i];
+		int events = 0;
+		size_t size = sizeof(events);
+		if (!watch->socket || watch->dead || zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) != 0 ||
+		    !(events & ZMQ_POLLIN))
+			continue;
+		watch->fn(watch->arg);
+		any = true;
+	}
+	return any;
+}
+
+static void loop_on_event(struct loop *loop, struct loop_watch *watch)
+{
+	if (watch) {
+		if (!watch->socket && !watch->dead)
+			watch->fn(watch->arg);
+		return;
+	}
+	uint64_t value;
+	ssize_t got = read(loop->wake_fd, &value, sizeof(value));
+	(void)got;
+}
+
 static void loop_poll(struct loop *loop)
 {
 	loop_sweep_watches(loop);
-	size_t count = loop->watch_count;
-	loop->items[0] = (zmq_pollitem_t){NULL, loop->wake_fd, ZMQ_POLLIN, 0};
-	for (size_t i = 0; i < count; i++)
-		loop->items[i + 1] = (zmq_pollitem_t){loop->watches[i]->socket, loop->watches[i]->fd,
-		                                      loop->watches[i]->events, 0};
-	long timeout_ms = loop_timeout_ms(loop);
+	bool messages = loop_run_sockets(loop);
+	if (messages && !loop->epoll_skipped) {
+		loop->epoll_skipped = true; /* run what they brought first; look at the descriptors next time */
+		return;
+	}
+	loop->epoll_skipped = false;
+	long timeout_ms = messages ? 0 : loop_timeout_ms(loop);
 	pthread_mutex_lock(&loop->lock);
-	if (loop->posted_count > 0)
+	if (loop->posted_count > 0 || loop->ready_head)
 		timeout_ms = 0;
 	loop->sleeping = timeout_ms != 0;
 	pthread_mutex_unlock(&loop->lock);
-	int ready = zmq_poll(loop->items, (int)count + 1, timeout_ms);
-	pthread_mutex_lock(&loop->lock);
-	loop->sleeping = false;
-	pthread_mutex_unlock(&loop->lock);
-	if (ready <= 0)
-		return;
-	if (loop->items[0].revents) {
-		uint64_t value;
-		ssize_t got = read(loop->wake_fd, &value, sizeof(value));
-		(void)got;
+	struct epoll_event events[64];
+	int ready = epoll_wait(loop->epoll_fd, events, 64, (int)timeout_ms);
+	if (timeout_ms != 0) {
+		pthread_mutex_lock(&loop->lock);
+		loop->sleeping = false;
+		pthread_mutex_unlock(&loop->lock);
 	}
-	for (size_t i = 0; i < count; i++) {
-		struct loop_watch *watch = loop->watches[i];
-		if (loop->items[i + 1].revents && !watch->dead)
-			watch->fn(watch->arg);
-	}
+	for (int i = 0; i < ready; i++)
+		loop_on_event(loop, events[i].data.ptr);
 }
 
 void loop_run(struct loop *loop)

@@ -29,7 +29,7 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 /* ---- watches: loop's thread only ---- */
 struct loop_watch;
-/* Exactly one of zmq_socket and fd (>= 0). events: ZMQ_POLLIN | ZMQ_POLLOUT. fn runs when ready, level-triggered. */
+/* fn runs whenever there is something to receive. A socket's fn must receive until there is nothing left. */
 struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, void (*fn)(void *arg), void *arg);
 struct loop_watch *loop_watch_fd(struct loop *loop, int fd, void (*fn)(void *arg), void *arg);
 void loop_watch_writable(struct loop_watch *watch, bool wanted); /* fd only: also wake when writable */

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define SCHEMA_MAX 40
-#define BOOTSTRAP_ATTEMPTS 10 /* roles belong to the whole cluster: another database's run may touch them at the same time */
+#define BOOTSTRAP_ATTEMPTS                                                                                             \
+	10 /* roles belong to the whole cluster: another database's run may touch them at the same time */
 #define LOCK_KEY "4919131752989213764"
 
 struct session {
@@ -71,8 +72,8 @@ static enum status migrate_finish(struct session *session, enum status status)
 static enum status migrate_role(struct session *session, const char *password, bool *ret_racing)
 {
 	const char *values[] = {session->schema};
-	PGresult *found = PQexecParams(session->conn, "SELECT 1 FROM pg_roles WHERE rolname = $1", 1, NULL, values,
-	                               NULL, NULL, 0);
+	PGresult *found =
+	    PQexecParams(session->conn, "SELECT 1 FROM pg_roles WHERE rolname = $1", 1, NULL, values, NULL, NULL, 0);
 	bool known = PQntuples(found) == 1, asked = PQresultStatus(found) == PGRES_TUPLES_OK;
 	PQclear(found);
 	if (!asked)
@@ -159,9 +160,9 @@ static enum status migrate_look_up(struct session *session, const struct migrati
 	char number[16];
 	snprintf(number, sizeof(number), "%d", migration->number);
 	const char *values[] = {number, checksum};
-	PGresult *result =
-	    PQexecParams(session->conn, "SELECT encode(checksum, 'hex') = $2::text FROM schema_migration WHERE number = $1::int",
-	                 2, NULL, values, NULL, NULL, 0);
+	PGresult *result = PQexecParams(
+	    session->conn, "SELECT encode(checksum, 'hex') = $2::text FROM schema_migration WHERE number = $1::int", 2,
+	    NULL, values, NULL, NULL, 0);
 	enum status status = ST_NOT_FOUND;
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		status = ST_INTERNAL;

@@ -11,10 +11,10 @@
 
 #define BATCH_MAX 500
 #define BATCH_ARENA_BYTES (64u << 20)
-#define LEASE_RENEW_US 1500000LL    /* the lease itself lasts 5 s by the database's clock */
-#define LEASE_TRUSTED_US 4000000LL  /* without a renewal we stop to believe in it */
-#define LEASE_TRY_US 500000LL       /* others look whether it has run out */
-#define POLL_BUSY_US 10000LL        /* rows of other replicas are found by looking */
+#define LEASE_RENEW_US 1500000LL   /* the lease itself lasts 5 s by the database's clock */
+#define LEASE_TRUSTED_US 4000000LL /* without a renewal we stop to believe in it */
+#define LEASE_TRY_US 500000LL      /* others look whether it has run out */
+#define POLL_BUSY_US 10000LL       /* rows of other replicas are found by looking */
 #define POLL_IDLE_US 100000LL
 #define BUSY_FOR_US 5000000LL
 #define BACKOFF_FIRST_US 20000LL
@@ -63,19 +63,20 @@ struct outbox {
 	struct loop *loop;
 	struct db *db;
 	struct client *client;
+	outbox_send_fn send;
 	char *source;
-	struct id holder;          /* this process as leader */
+	struct id holder; /* this process as leader */
 	bool leader;
-	int64_t epoch;             /* of the lease we hold */
-	int64_t renewed_us;        /* monotonic, before the renewal was sent */
+	int64_t epoch;      /* of the lease we hold */
+	int64_t renewed_us; /* monotonic, before the renewal was sent */
 	int64_t tried_us, purged_us, busy_us, measured_us;
 	int64_t backoff_us;
-	unsigned refusals;         /* of the same batch in a row */
-	struct wait wait;          /* the relay sleeps */
+	unsigned refusals; /* of the same batch in a row */
+	struct wait wait;  /* the relay sleeps */
 	bool waiting;
 	atomic_bool poked;
 	atomic_bool stopping;
-	bool ended;                /* the fiber has returned */
+	bool ended; /* the fiber has returned */
 	struct metric *depth, *lag, *rows, *batches, *failures, *is_leader;
 };
 
@@ -167,8 +168,7 @@ static void outbox_release(struct outbox *outbox)
 	struct db_args args = {0};
 	db_arg_id(&args, &outbox->holder);
 	/* Failure only means that the others wait until the lease runs out. */
-	enum status status =
-	    db_run(outbox->db, &stmt_release, &args, NULL, clock_monotonic_us() + US_PER_SEC, NULL);
+	enum status status = db_run(outbox->db, &stmt_release, &args, NULL, clock_monotonic_us() + US_PER_SEC, NULL);
 	if (status != ST_OK)
 		log_event(LOG_WARN, "outbox lease was not given back", "source", outbox->source, "status",
 		          status_name(status), NULL);
@@ -218,7 +218,7 @@ static enum status batch_send(struct outbox *outbox, struct batch *batch)
 	ProtobufCMessage *reply = NULL;
 	struct client_call call = {.deadline_us = clock_monotonic_us() + CALL_BUDGET_US};
 	enum status status =
-	    client_send(outbox->client, &call, M_AUDIT_APPEND, &batch->request.base, batch->arena, &reply);
+	    outbox->send(outbox->client, &call, M_AUDIT_APPEND, &batch->request.base, batch->arena, &reply);
 	if (status == ST_OK) {
 		outbox->refusals = 0;
 		return ST_OK;
@@ -254,7 +254,8 @@ static enum status batch_delete(struct outbox *outbox, struct batch *batch)
 static void outbox_measure_lag(struct outbox *outbox, const struct batch *batch)
 {
 	const Audit__AppendItem *oldest = batch->request.items[0];
-	Events__Event *event = events__event__unpack(arena_protobuf(batch->arena), oldest->event.len, oldest->event.data);
+	Events__Event *event =
+	    events__event__unpack(arena_protobuf(batch->arena), oldest->event.len, oldest->event.data);
 	if (event && event->has_at_us)
 		metric_observe_us(outbox->lag, clock_wall_us() - event->at_us);
 }
@@ -377,17 +378,24 @@ struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *cli
 	outbox->loop = loop;
 	outbox->db = db;
 	outbox->client = client;
+	outbox->send = client_send;
 	outbox->holder = id_new();
 	outbox->backoff_us = BACKOFF_FIRST_US;
 	outbox->purged_us = clock_monotonic_us();
 	outbox->depth = metric_gauge("denizen_outbox_depth", "", "Events that wait for the ledger.");
-	outbox->lag = metric_histogram("denizen_outbox_lag_seconds", "", "From an event's time to its place in the ledger.");
+	outbox->lag =
+	    metric_histogram("denizen_outbox_lag_seconds", "", "From an event's time to its place in the ledger.");
 	outbox->rows = metric_counter("denizen_outbox_events_total", "", "Events handed to the ledger.");
 	outbox->batches = metric_counter("denizen_outbox_batches_total", "", "Batches handed to the ledger.");
 	outbox->failures = metric_counter("denizen_outbox_failures_total", "", "Batches that the ledger did not take.");
 	outbox->is_leader = metric_gauge("denizen_outbox_leader", "", "1 when this replica relays for its schema.");
 	loop_post(loop, outbox_begin, outbox);
 	return outbox;
+}
+
+void outbox_set_sender(struct outbox *outbox, outbox_send_fn send)
+{
+	outbox->send = send;
 }
 
 void outbox_stop(struct outbox *outbox)

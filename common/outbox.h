@@ -17,6 +17,12 @@ struct outbox;
 
 /* Starts the relay as a fiber of the loop (posted; call before loop_run). source: process name. */
 struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *client, const char *source);
-void outbox_poke(struct outbox *outbox);  /* rows were committed; any thread */
-void outbox_stop(struct outbox *outbox);  /* gives the lease back; loop's thread or a fiber */
+void outbox_poke(struct outbox *outbox); /* rows were committed; any thread */
+void outbox_stop(struct outbox *outbox); /* gives the lease back; loop's thread or a fiber */
 void outbox_free(struct outbox **outbox);
+
+/* For tests: replaces client_send. Before loop_run. */
+typedef enum status (*outbox_send_fn)(struct client *client, struct client_call *call, uint32_t method,
+                                      const ProtobufCMessage *request, struct arena *arena,
+                                      ProtobufCMessage **ret_reply);
+void outbox_set_sender(struct outbox *outbox, outbox_send_fn send);

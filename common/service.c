@@ -315,8 +315,8 @@ static void inbound_fill(struct inbound *inbound, const Bus__Header *header, con
 	inbound->client_chose_operation = header->has_operation_hash && header->operation_hash.len == SHA256_SIZE;
 	if (inbound->client_chose_operation)
 		memcpy(call->request_hash, header->operation_hash.data, SHA256_SIZE);
-	else
-		secret_sha256(zmq_msg_data(&inbound->body), zmq_msg_size(&inbound->body), call->request_hash);
+	else /* only the bus repeats this one, with the same body: nothing of the body needs to be kept */
+		secret_sha256(call->operation.bytes, ID_SIZE, call->request_hash);
 }
 
 /* Whether this request may run now. */

@@ -75,7 +75,7 @@ static void process_on_signal(void *arg)
 	}
 	log_event(LOG_INFO, "draining", NULL);
 	server_drain(&process->server);
-	if (!fiber_spawn(process->run.loop, process_release_lease, process))
+	if (process->run.outbox && !fiber_spawn(process->run.loop, process_release_lease, process))
 		log_event(LOG_WARN, "the relay's lease runs out by itself", NULL);
 	process->drain_until_us = clock_monotonic_us() + DRAIN_MAX_US;
 	process_drain_step(process);

@@ -253,8 +253,8 @@ static enum status authn_resolve(struct authn *authn, struct exchange *exchange,
 	request.has_secret_hash = 1;
 	request.secret_hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
-	enum status status =
-	    client_send(exchange->gateway->client, &call, M_IDENTITY_RESOLVE_KEY, &request.base, exchange->arena, &reply);
+	enum status status = client_send(exchange->gateway->client, &call, M_IDENTITY_RESOLVE_KEY, &request.base,
+	                                 exchange->arena, &reply);
 	if (status == ST_OK) {
 		authn_entry_fill(authn, (const Identity__ResolveKeyReply *)reply, entry);
 	} else if (status == ST_NOT_FOUND) {
@@ -284,8 +284,7 @@ static enum status authn_look_up(struct authn *authn, struct exchange *exchange,
 		*entry = cached;
 		return ST_OK;
 	}
-	uint32_t wait_ms =
-	    seen ? 0 : limiter_take(authn->failures, exchange->client, strlen(exchange->client), 0);
+	uint32_t wait_ms = seen ? 0 : limiter_take(authn->failures, exchange->client, strlen(exchange->client), 0);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_THROTTLED, NULL, NULL);
 		exchange->failure.retry_after_ms = wait_ms;

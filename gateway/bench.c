@@ -13,8 +13,8 @@ static void bench_serve_hello(struct exchange *exchange)
 static void bench_serve_echo(struct exchange *exchange)
 {
 	ProtobufCMessage *reply = NULL;
-	enum status status = client_send_replica(exchange->gateway->client, PROCESS_IDENTITY, 0, M_COMMON_ECHO,
-	                                         exchange->arena, &reply);
+	enum status status =
+	    client_send_replica(exchange->gateway->client, PROCESS_IDENTITY, 0, M_COMMON_ECHO, exchange->arena, &reply);
 	if (status != ST_OK) {
 		(void)http_fail(exchange, status, NULL, NULL);
 		return;
@@ -25,7 +25,11 @@ static void bench_serve_echo(struct exchange *exchange)
 }
 
 const struct dialect_route bench_routes[] = {
-    {.verb = "GET", .path = "/bench/hello", .dialect = &native_dialect, .permission = "none", .serve = bench_serve_hello},
+    {.verb = "GET",
+     .path = "/bench/hello",
+     .dialect = &native_dialect,
+     .permission = "none",
+     .serve = bench_serve_hello},
     {.verb = "GET", .path = "/bench/echo", .dialect = &native_dialect, .permission = "none", .serve = bench_serve_echo},
     {0},
 };

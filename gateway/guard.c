@@ -89,7 +89,8 @@ static bool guard_dot_segment(const char *segment, size_t len)
 	for (size_t i = 0; i < len; dots++) {
 		if (segment[i] == '.') {
 			i++;
-		} else if (len - i >= 3 && segment[i] == '%' && segment[i + 1] == '2' && (segment[i + 2] | 0x20) == 'e') {
+		} else if (len - i >= 3 && segment[i] == '%' && segment[i + 1] == '2' &&
+		           (segment[i + 2] | 0x20) == 'e') {
 			i += 3;
 		} else {
 			return false;

@@ -5,8 +5,8 @@
 #include "request.h"
 
 struct guard_verdict {
-	enum status status; /* ST_OK, or why the request is refused; the connection then ends */
-	const char *reason; /* static sentence; NULL with ST_OK */
+	enum status status;     /* ST_OK, or why the request is refused; the connection then ends */
+	const char *reason;     /* static sentence; NULL with ST_OK */
 	int64_t content_length; /* with ST_OK */
 };
 

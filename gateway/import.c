@@ -140,8 +140,9 @@ static void import_run(struct import *import)
 		import_collect(import, import->ring[(import->head + i) % BATCHES]);
 	exchange->response.close = exchange->response.close || !whole;
 	if (!whole && !exchange->response.started) {
-		(void)http_fail(exchange, ST_MALFORMED_REQUEST, NULL,
-		                "The body ended before Content-Length or came too slowly; complete batches were imported");
+		(void)http_fail(
+		    exchange, ST_MALFORMED_REQUEST, NULL,
+		    "The body ended before Content-Length or came too slowly; complete batches were imported");
 	} else if (whole && exchange->response.started) {
 		http_send_piece(exchange, exchange->response.body.data, exchange->response.body.len);
 		http_send_end(exchange);
@@ -159,7 +160,8 @@ static enum status import_check(struct exchange *exchange, bool *ret_fail_on_con
 		known = known || (strncasecmp(type, types[i], len) == 0 && strchr(" ;", type[len]) != NULL);
 	}
 	if (!known)
-		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL, "The Content-Type must be application/x-ndjson");
+		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
+		                 "The Content-Type must be application/x-ndjson");
 	if (exchange->request.content_length > exchange->gateway->import_max_bytes)
 		return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
 	*ret_fail_on_conflict = strcmp(query, "on_conflict=fail") == 0;

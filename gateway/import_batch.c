@@ -19,8 +19,8 @@
 
 struct import_entry {
 	uint32_t line;
-	bool sent;          /* a row; else refused here */
-	const char *field;  /* in the arena */
+	bool sent;         /* a row; else refused here */
+	const char *field; /* in the arena */
 	const char *reason;
 };
 

@@ -11,7 +11,7 @@ struct import_job {
 	struct id operation; /* of the whole import; each batch derives its own */
 	bool keyed;          /* the client chose it by Idempotency-Key */
 	bool fail_on_conflict;
-	enum status broken;  /* a batch failed for good: the rest is not sent */
+	enum status broken; /* a batch failed for good: the rest is not sent */
 };
 
 struct import_batch *import_batch_new(void); /* NULL without memory */

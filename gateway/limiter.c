@@ -22,7 +22,7 @@ struct limiter_slot {
 struct limiter {
 	int64_t unit_ns; /* time that one unit pays for; 0 = no limit */
 	int64_t burst;
-	uint64_t seed;   /* keeps callers from choosing their slot */
+	uint64_t seed; /* keeps callers from choosing their slot */
 	struct limiter_slot slots[SLOTS];
 };
 
@@ -85,10 +85,10 @@ uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller
 	int64_t busy = atomic_load_explicit(&slot->busy_until_us, memory_order_relaxed);
 	for (;;) {
 		int64_t from_us = busy > now_us ? busy : now_us;
-		int64_t next_us = from_us + cost * limiter->unit_ns / 1000;
+		int64_t next_us = from_us + (cost > 0 ? cost : 1) * limiter->unit_ns / 1000;
 		int64_t wait_us = next_us - now_us - depth_us;
-		if (cost == 0 ? from_us - now_us >= depth_us : wait_us > 0)
-			return (uint32_t)(wait_us > US_PER_MS ? wait_us / US_PER_MS : 1);
+		if (wait_us > 0)
+			return (uint32_t)((wait_us + US_PER_MS - 1) / US_PER_MS);
 		if (cost == 0 || atomic_compare_exchange_weak(&slot->busy_until_us, &busy, next_us))
 			return 0;
 	}

@@ -13,5 +13,5 @@ struct limiter *limiter_new(int64_t rate_per_sec, int64_t burst);
 void limiter_free(struct limiter **limiter);
 
 /* Takes `cost` units for the caller named by the bytes. Returns 0 when allowed, else the milliseconds to wait (at least 1);
- * nothing is taken then. cost 0 only asks. */
+ * nothing is taken then. cost 0 only asks for one. */
 uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller_len, int64_t cost);

@@ -30,6 +30,6 @@ extern const struct dialect_route bench_routes[];
 /* What still keeps the process from being ready; NULL = ready. Static text. */
 const char *health_reason(struct gateway *gateway);
 
-/* The OpenAPI document, embedded at build time; empty when there was none. */
+/* The OpenAPI document, generated and embedded by proto/. */
 extern const char openapi_json[];
 extern const unsigned long openapi_json_len;

@@ -3,6 +3,7 @@
 #include "cfg.h"
 #include "clock.h"
 #include "gateway.h"
+#include "health_command.h"
 #include "ledger.h"
 #include "local.h"
 #include "log.h"
@@ -26,14 +27,17 @@ static const struct cfg_item gateway_cfg_items[] = {
     {"DENIZEN_HTTP_PORT", CFG_INT, "8080", 1, 65535, "TCP port of the HTTP server."},
     {"DENIZEN_HTTP_THREADS", CFG_INT, "1100", 4, 20000,
      "Connections served at once, idle ones included; further ones wait."},
-    {"DENIZEN_HTTP_KEEP_ALIVE_MS", CFG_INT, "60000", 100, 3600000, "An idle connection is closed after this, milliseconds."},
-    {"DENIZEN_HTTP_BODY_BYTES", CFG_INT, "1048576", 1024, 16777216, "Largest request body, bytes; imports have their own."},
+    {"DENIZEN_HTTP_KEEP_ALIVE_MS", CFG_INT, "60000", 100, 3600000,
+     "An idle connection is closed after this, milliseconds."},
+    {"DENIZEN_HTTP_BODY_BYTES", CFG_INT, "1048576", 1024, 16777216,
+     "Largest request body, bytes; imports have their own."},
     {"DENIZEN_IMPORT_BYTES", CFG_INT, "1073741824", 1024, 1099511627776, "Largest body of an import, bytes."},
     {"DENIZEN_ISSUER", CFG_TEXT, "http://localhost:8080", 0, 0,
      "Base URL of the tokens' issuers; the same as at the claims service."},
     {"DENIZEN_TOKEN_LIFETIME_SEC", CFG_INT, "300", 10, 86400,
      "Longest life of an access token, seconds; the same as at the claims service."},
-    {"DENIZEN_RATE_LIMIT", CFG_INT, "50000", 0, 10000000, "Requests a second that one key may send on average; 0: no limit."},
+    {"DENIZEN_RATE_LIMIT", CFG_INT, "50000", 0, 10000000,
+     "Requests a second that one key may send on average; 0: no limit."},
     {"DENIZEN_AUTH_FAILURE_LIMIT", CFG_INT, "20", 0, 1000000,
      "Unknown keys a second that one client address may present on average; 0: no limit."},
     {"DENIZEN_TRUSTED_PROXIES", CFG_TEXT, "", 0, 0,
@@ -64,7 +68,8 @@ static void *process_run_loop(void *arg)
 	gateway->client = bus_config_client(&process->bus, process->loop);
 	if (gateway->client != NULL) {
 		client_subscribe(gateway->client, PROCESS_AUDIT, "", 0, feed_hint, gateway->feed);
-		gateway->follow = ledger_follow(gateway, process->loop, cfg_int(process->cfg, "DENIZEN_TOKEN_LIFETIME_SEC"));
+		gateway->follow =
+		    ledger_follow(gateway, process->loop, cfg_int(process->cfg, "DENIZEN_TOKEN_LIFETIME_SEC"));
 	}
 	sem_post(&process->loop_started);
 	if (gateway->follow != NULL)
@@ -207,8 +212,11 @@ int main(int argc, char **argv)
 	log_init("gateway", log_level_parse(cfg_text(process.cfg, "DENIZEN_LOG_LEVEL")));
 	if (strcmp(command, "config") == 0)
 		return process_print_config(process.cfg, false);
+	if (strcmp(command, "health") == 0)
+		return health_command(cfg_text(process.cfg, "DENIZEN_HTTP_ADDRESS"),
+		                      (int)cfg_int(process.cfg, "DENIZEN_HTTP_PORT"));
 	if (strcmp(command, "run") != 0) {
-		fprintf(stderr, "usage: denizen-gateway [run | config [--reference]]\n");
+		fprintf(stderr, "usage: denizen-gateway [run | health | config [--reference]]\n");
 		return EXIT_FAILURE;
 	}
 	return process_run(&process);

@@ -38,7 +38,8 @@ void metrics_merge_add(struct metrics_merge *merge, const char *text, size_t len
 		const char *name = metrics_merge_comment(text, len);
 		if (name != NULL) {
 			const char *blank = memchr(name, ' ', (size_t)(text + len - name));
-			family = metrics_merge_family(merge, name, (size_t)((blank != NULL ? blank : text + len) - name));
+			family =
+			    metrics_merge_family(merge, name, (size_t)((blank != NULL ? blank : text + len) - name));
 		}
 		struct buf *target = family == NULL ? NULL : name != NULL ? &family->head : &family->samples;
 		/* The comments of the first text are kept: a second HELP or TYPE would be an error. */

@@ -24,7 +24,8 @@ static const struct {
 };
 
 /* Statuses that are counted one by one; the rest under "other". */
-static const int counted_statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 503, 504};
+static const int counted_statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405,
+                                       409, 412, 413, 415, 429, 500, 503, 504};
 #define STATUS_COUNT (sizeof(counted_statuses) / sizeof(counted_statuses[0]) + 1)
 
 /* One histogram per route and status, made at its first use. The row after the last counts requests without a route. */
@@ -124,13 +125,15 @@ static enum status pipeline_authorize(struct exchange *exchange)
 	const char *key = exchange->principal.key_id;
 	uint32_t wait_ms = limiter_take(gateway->key_limiter, key, strlen(key), 1);
 	if (wait_ms > 0) {
-		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL, "This key sends more requests than its rate allows");
+		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL,
+		                "This key sends more requests than its rate allows");
 		exchange->failure.retry_after_ms = wait_ms;
 		return ST_RESOURCE_EXHAUSTED;
 	}
 	if ((exchange->principal.permissions & needed) == 0)
-		return http_fail(exchange, ST_PERMISSION_DENIED, NULL,
-		                 arena_printf(exchange->arena, "This key does not carry %s", exchange->route->permission));
+		return http_fail(
+		    exchange, ST_PERMISSION_DENIED, NULL,
+		    arena_printf(exchange->arena, "This key does not carry %s", exchange->route->permission));
 	return ST_OK;
 }
 

@@ -5,12 +5,14 @@
 #include "clock.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,12 +63,16 @@ static bool reaper_is_peer(int fd, const struct reaper_peer *peer, int local_por
 	return ntohs(local.sin_port) == local_port;
 }
 
-static void reaper_end(const struct reaper_peer *peer, int local_port)
+static int reaper_descriptors(void)
 {
 	long max = sysconf(_SC_OPEN_MAX);
-	if (max < 0 || max > DESCRIPTORS_MAX)
-		max = DESCRIPTORS_MAX;
-	for (int fd = 0; fd < (int)max; fd++) {
+	return max < 0 || max > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : (int)max;
+}
+
+static void reaper_end(const struct reaper_peer *peer, int local_port)
+{
+	int max = reaper_descriptors();
+	for (int fd = 0; fd < max; fd++) {
 		if (reaper_is_peer(fd, peer, local_port)) {
 			shutdown(fd, SHUT_RDWR);
 			return;
@@ -201,4 +207,32 @@ void reaper_unwatch(struct reaper *reaper, const void *connection)
 		atomic_fetch_sub(&reaper->watched_count, 1);
 	}
 	pthread_mutex_unlock(&reaper->lock);
+}
+
+static bool reaper_is_listener(int fd, int port)
+{
+	struct sockaddr_in local;
+	int listening = 0;
+	socklen_t len = sizeof(listening);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || !listening)
+		return false;
+	len = sizeof(local);
+	if (getsockname(fd, (struct sockaddr *)&local, &len) != 0 || local.sin_family != AF_INET)
+		return false;
+	return ntohs(local.sin_port) == port;
+}
+
+void reaper_stop_listening(struct reaper *reaper)
+{
+	/* Never ready: takes the listener's number, so that the server's poll neither spins nor sees another file there. */
+	int quiet = eventfd(0, EFD_CLOEXEC);
+	int max = reaper_descriptors();
+	for (int fd = 0; fd < max && quiet >= 0; fd++) {
+		if (!reaper_is_listener(fd, reaper->port))
+			continue;
+		shutdown(fd, SHUT_RDWR);
+		dup3(quiet, fd, O_CLOEXEC);
+	}
+	if (quiet >= 0)
+		close(quiet);
 }

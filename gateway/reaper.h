@@ -22,3 +22,6 @@ void reaper_slot_arm(struct reaper_slot *slot, int64_t deadline_us);
  * reaper_unwatch(connection). connection is only a name. */
 void reaper_watch(struct reaper *reaper, const void *connection, const struct reaper_slot *slot, int64_t deadline_us);
 void reaper_unwatch(struct reaper *reaper, const void *connection);
+
+/* Closes the listening socket, for which the HTTP server has no call: new connections are refused, open ones go on. */
+void reaper_stop_listening(struct reaper *reaper);

@@ -70,7 +70,7 @@ struct failure {
 	const char *field;  /* NULL = none */
 	const char *reason; /* NULL = the status's text */
 	uint32_t retry_after_ms;
-	const char *allow;  /* value of the Allow header with ST_METHOD_NOT_ALLOWED */
+	const char *allow; /* value of the Allow header with ST_METHOD_NOT_ALLOWED */
 };
 
 struct http_param {
@@ -94,7 +94,7 @@ struct exchange {
 	struct failure failure;
 	struct buf body; /* of the request, once read */
 	bool body_read;
-	bool draining;   /* the process is leaving: every connection ends after its answer */
+	bool draining; /* the process is leaving: every connection ends after its answer */
 	int64_t started_us;
 	uint64_t seed; /* for trace ids */
 };

@@ -197,8 +197,8 @@ static void server_serve(struct server_context *context, const char *version)
 	exchange->gateway = context->server->options.gateway;
 	http_trace_begin(exchange);
 	if (verdict.status != ST_OK) {
-		exchange->failure = (struct failure){
-		    .status = verdict.status, .reason = verdict.reason, .allow = GUARD_ALLOW};
+		exchange->failure =
+		    (struct failure){.status = verdict.status, .reason = verdict.reason, .allow = GUARD_ALLOW};
 		exchange->response.close = true;
 		problem_print(exchange);
 		return;
@@ -265,10 +265,11 @@ static int server_http_error(struct mg_connection *connection, int http, const c
 	char date[CLOCK_HTTP_DATE_SIZE];
 	clock_format_http_date(clock_wall_us(), date);
 	problem_document(&failure, NULL, &body);
-	buf_printf(&out,
-	           "HTTP/1.1 %d Refused\r\nDate: %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-	           "Connection: close\r\n\r\n",
-	           status_info((int)failure.status)->http, date, body.len);
+	buf_printf(
+	    &out,
+	    "HTTP/1.1 %d Refused\r\nDate: %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+	    "Connection: close\r\n\r\n",
+	    status_info((int)failure.status)->http, date, body.len);
 	buf_add(&out, body.data, body.len);
 	mg_disable_connection_keep_alive(connection);
 	if (buf_ok(&out))
@@ -293,19 +294,32 @@ static struct mg_context *server_listen(struct http_server *server)
 	snprintf(threads, sizeof(threads), "%d", options->threads);
 	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
 	const char *settings[] = {
-	    "listening_ports", ports,
-	    "num_threads", threads,
-	    "keep_alive_timeout_ms", keep_alive,
-	    "enable_keep_alive", "yes",
-	    "connection_queue", "256",
-	    "listen_backlog", "1024",
-	    "tcp_nodelay", "1",
-	    "request_timeout_ms", "10000",
-	    "max_request_size", "16384",
-	    "decode_url", "no",
-	    "decode_query_string", "no",
-	    "access_control_allow_methods", "",
-	    "enable_auth_domain_check", "no",
+	    "listening_ports",
+	    ports,
+	    "num_threads",
+	    threads,
+	    "keep_alive_timeout_ms",
+	    keep_alive,
+	    "enable_keep_alive",
+	    "yes",
+	    "connection_queue",
+	    "256",
+	    "listen_backlog",
+	    "1024",
+	    "tcp_nodelay",
+	    "1",
+	    "request_timeout_ms",
+	    "10000",
+	    "max_request_size",
+	    "16384",
+	    "decode_url",
+	    "no",
+	    "decode_query_string",
+	    "no",
+	    "access_control_allow_methods",
+	    "",
+	    "enable_auth_domain_check",
+	    "no",
 	    NULL,
 	};
 	struct mg_callbacks callbacks = {
@@ -356,8 +370,8 @@ enum status http_server_start(const struct http_server_options *options, struct 
 	if (server->reaper != NULL)
 		server->http = server_listen(server);
 	if (server->http == NULL) {
-		log_event(LOG_ERROR, "cannot listen: is the port taken, or are threads or file descriptors limited?", "port",
-		          LOG_NUM(options->port), "threads", LOG_NUM(options->threads), NULL);
+		log_event(LOG_ERROR, "cannot listen: is the port taken, or are threads or file descriptors limited?",
+		          "port", LOG_NUM(options->port), "threads", LOG_NUM(options->threads), NULL);
 		server_free(&server);
 		return ST_UNAVAILABLE;
 	}
@@ -365,20 +379,26 @@ enum status http_server_start(const struct http_server_options *options, struct 
 	return ST_OK;
 }
 
+static void server_nap(void)
+{
+	struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
+	nanosleep(&nap, NULL);
+}
+
 void http_server_drain(struct http_server *server, int min_ms)
 {
 	int64_t start_us = clock_monotonic_us();
-	int64_t quiet_since_us = start_us;
-	struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
 	atomic_store(&server->draining, true);
-	for (;;) {
-		int64_t now_us = clock_monotonic_us();
+	while (clock_monotonic_us() - start_us < min_ms * US_PER_MS)
+		server_nap();
+	reaper_stop_listening(server->reaper);
+	int64_t quiet_since_us = clock_monotonic_us();
+	for (int64_t now_us = quiet_since_us; now_us - start_us < DRAIN_MAX_US; now_us = clock_monotonic_us()) {
 		if (atomic_load(&server->in_flight) > 0)
 			quiet_since_us = now_us;
-		bool quiet = now_us - quiet_since_us >= DRAIN_QUIET_US && now_us - start_us >= min_ms * US_PER_MS;
-		if (quiet || now_us - start_us >= DRAIN_MAX_US)
+		if (now_us - quiet_since_us >= DRAIN_QUIET_US)
 			return;
-		nanosleep(&nap, NULL);
+		server_nap();
 	}
 }
 

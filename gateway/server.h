@@ -7,10 +7,10 @@
 struct http_server;
 
 struct http_server_options {
-	const char *address;   /* IPv4 address to listen on; "" = all */
+	const char *address; /* IPv4 address to listen on; "" = all */
 	int port;
-	int threads;           /* connections served at once, idle ones included */
-	int keep_alive_ms;     /* an idle connection is closed after this */
+	int threads;            /* connections served at once, idle ones included */
+	int keep_alive_ms;      /* an idle connection is closed after this */
 	int64_t body_max_bytes; /* bodies up to this must arrive within 10 s; larger ones (streams) 64 KiB every 30 s */
 	struct gateway *gateway;
 	/* Fills exchange->response. Called on a server thread, many at once. */
@@ -21,8 +21,8 @@ struct http_server_options {
  * borrowed. */
 MUST_USE enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server);
 
-/* Every answer ends its connection from now on; waits until no request has been in flight for 250 ms, at least min_ms and at
- * most 10 s. */
+/* Every answer ends its connection from now on. Goes on listening for min_ms, so that a proxy sees /readyz fail; then refuses new
+ * connections and waits until no request has been in flight for 250 ms, at most 10 s in all. */
 void http_server_drain(struct http_server *server, int min_ms);
 
 /* Stops listening, ends all threads, frees. Up to 2 s. */

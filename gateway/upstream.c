@@ -70,8 +70,7 @@ enum status upstream_send(struct exchange *exchange, uint32_t method, const Prot
 			call.operation_hash = hash;
 		}
 	}
-	enum status status =
-	    client_send(exchange->gateway->client, &call, method, request, exchange->arena, ret_reply);
+	enum status status = client_send(exchange->gateway->client, &call, method, request, exchange->arena, ret_reply);
 	if (status != ST_OK) {
 		(void)http_fail(exchange, status, call.ret_field, call.ret_reason);
 		exchange->failure.retry_after_ms = call.ret_retry_after_ms;

@@ -87,7 +87,8 @@ command_import() {
 	curl -sS -N -X POST -T "$file" -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
 		-H @<(printf 'Authorization: Bearer %s\n' "$MANAGEMENT_KEY") "$BASE_URL/v1/users/import" >"$results" ||
 		die "the connection broke; run the same command again, rows that were imported are skipped."
-	jq -c 'select(.status == "error" or .title != null)' "$results" >&2
+	# The first refusals are enough to see what is wrong with a file.
+	jq -c 'select(.status == "error" or .title != null)' "$results" | sed -n 1,20p >&2
 	jq -rn '[inputs.status] | group_by(.) | map("\(.[0]): \(length)") | join("  ")' "$results"
 	local failed=0
 	grep -q '"status":"error"' "$results" && failed=1

@@ -6,8 +6,8 @@
 #include "request.h"
 
 struct dialect_route {
-	const char *verb;            /* "GET"; HEAD is answered from GET */
-	const char *path;            /* "/v1/users/{user_id}" */
+	const char *verb; /* "GET"; HEAD is answered from GET */
+	const char *path; /* "/v1/users/{user_id}" */
 	const struct dialect *dialect;
 	const struct method *method; /* what it calls */
 	const char *permission;      /* "users:read"; "none" = public */

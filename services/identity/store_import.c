@@ -9,8 +9,8 @@ enum status store_import_find(struct store *store, const struct user_lookup *loo
 {
 	static const struct db_stmt stmt = {
 	    "import_find",
-	    "SELECT 0::int2, value, user_id FROM login_id WHERE project_id = $1 AND value = ANY ($2) "
-	    "UNION ALL SELECT 1::int2, external_id, user_id FROM users WHERE project_id = $1 AND external_id = ANY ($3) "
+	    "SELECT 0::int2, v, m.user_id FROM unnest($2) v, " SQL_LOGIN_OWNER("v") " "
+	    "UNION ALL SELECT 1::int2, e, m.user_id FROM unnest($3) e, " SQL_EXTERNAL_OWNER("e") " "
 	    "UNION ALL SELECT 2::int2, '', operation_id FROM operation WHERE project_id = $1 AND operation_id = $4",
 	    DB_READ};
 	struct db_args args = {0};

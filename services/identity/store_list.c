@@ -131,9 +131,10 @@ enum status store_user_lookup(struct store *store, const struct user_lookup *loo
 	static const struct db_stmt stmt = {
 	    "user_lookup",
 	    "WITH f AS MATERIALIZED (SELECT user_id FROM unnest($2) user_id "
-	    "UNION SELECT user_id FROM login_id WHERE project_id = $1 AND value = ANY ($3) "
-	    "UNION SELECT user_id FROM users WHERE project_id = $1 AND external_id = ANY ($4)) "
-	    "SELECT 0::int8, " USER_SHOWN("u") " FROM f JOIN users u ON u.project_id = $1 AND u.user_id = f.user_id",
+	    "UNION SELECT m.user_id FROM unnest($3) v, " SQL_LOGIN_OWNER("v") " "
+	    "UNION SELECT m.user_id FROM unnest($4) e, " SQL_EXTERNAL_OWNER("e") ") "
+	    "SELECT 0::int8, " USER_SHOWN("u") " FROM f, LATERAL "
+	    "(SELECT * FROM users WHERE project_id = $1 AND user_id = f.user_id LIMIT 1) u",
 	    DB_READ};
 	struct db_args args = {0};
 	struct db_rows rows = {0};

@@ -24,3 +24,10 @@ MUST_USE enum status store_row_user(const struct db_rows *rows, int row, int fir
 /* True when the attribute schema has the version that the row was checked against. */
 #define SQL_SCHEMA_IS(version)                                                                                         \
 	"coalesce((SELECT version FROM attribute_schema WHERE project_id = $1), 0) = " version
+
+/* Who has a value: one index probe for each. LIMIT keeps the planner from reading the whole project instead, which it does
+ * while the statistics are those of a small table. */
+#define SQL_LOGIN_OWNER(value)                                                                                         \
+	"LATERAL (SELECT user_id FROM login_id WHERE project_id = $1 AND login_id.value = " value " LIMIT 1) m"
+#define SQL_EXTERNAL_OWNER(value)                                                                                      \
+	"LATERAL (SELECT user_id FROM users WHERE project_id = $1 AND external_id = " value " LIMIT 1) m"

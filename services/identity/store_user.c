@@ -155,7 +155,8 @@ enum status store_user_update(struct store *store, const struct store_user_write
 	    "SELECT $1, s.status, $21, s.n FROM w, (VALUES ($3, 1), ($32, -1)) s (status, n) WHERE $3 <> $32 "
 	    "ORDER BY s.status ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + excluded.n), "
 	    SQL_OUTBOX("$24") ", " SQL_OPERATION("$25", "$26", "$27", "$28", "$29") ", "
-	    "d AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = ANY ($33) AND user_id = $2), "
+	    "d AS (DELETE FROM login_id USING w WHERE cardinality($33) > 0 AND project_id = $1 AND value = ANY ($33) "
+	    "AND user_id = $2), "
 	    "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v, $2 FROM w, unnest($22) v) "
 	    "SELECT 1 FROM w",
 	    DB_WRITE};
@@ -182,19 +183,13 @@ enum status store_user_delete(struct store *store, const struct user *before, in
 	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $5, $6, -1 FROM w "
 	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n - 1), "
 	    SQL_OUTBOX("$7") ", " SQL_OPERATION("$8", "$9", "$10", "$11", "$12") ", "
-	    "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = ANY ($13) AND user_id = $2) "
+	    "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = $13 AND user_id = $2), "
+	    "m AS (DELETE FROM login_id USING w WHERE cardinality($14) > 0 AND project_id = $1 AND value = ANY ($14) "
+	    "AND user_id = $2) "
 	    "SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
-	const char **logins = arena_alloc(store->arena, (before->login_id_count + 1) * sizeof(*logins));
-	if (!logins)
-		return ST_RESOURCE_EXHAUSTED;
-	size_t login_count = 0;
-	for (size_t i = 0; i < before->login_id_count; i++)
-		logins[login_count++] = before->login_ids[i];
-	if (before->email)
-		logins[login_count++] = before->email;
 	db_arg_id(&args, &store->project);
 	db_arg_id(&args, &before->id);
 	db_arg_int8(&args, before->version);
@@ -202,7 +197,8 @@ enum status store_user_delete(struct store *store, const struct user *before, in
 	db_arg_int2(&args, before->status);
 	db_arg_int2(&args, shard);
 	store_arg_effects(&args, effects);
-	db_arg_texts(&args, store->arena, logins, login_count);
+	db_arg_text(&args, before->email);
+	db_arg_texts(&args, store->arena, (const char *const *)before->login_ids, before->login_id_count);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }

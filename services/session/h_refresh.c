@@ -121,6 +121,18 @@ static enum status replay(struct call *call, struct refresh *refresh, struct ref
 	return status;
 }
 
+/* The session is over. The client of a disabled user hears why, whether this service or the ledger was faster. */
+static enum status refuse_ended(struct call *call, const struct refresh *refresh, bool is_current)
+{
+	Identity__Authorization *auth = NULL;
+
+	if (is_current && service_authorize(call, &refresh->row.user, &auth) == ST_OK &&
+	    auth->status != IDENTITY__USER_STATUS__USER_STATUS_ACTIVE)
+		return call_fail(call, ST_ACCOUNT_DISABLED, "", "The session has ended");
+	call->retry_after_ms = 0;
+	return call_fail(call, ST_INVALID_TOKEN, "", "The session has ended");
+}
+
 static enum status exchange(struct call *call, struct refresh *refresh, struct refresh_token *ret_next)
 {
 	struct session_row *row = &refresh->row;
@@ -131,9 +143,9 @@ static enum status exchange(struct call *call, struct refresh *refresh, struct r
 		return ST_INVALID_TOKEN;
 	if (status != ST_OK)
 		return status;
-	if (row->ended_at_us != 0 || row->expires_at_us <= now_us)
-		return call_fail(call, ST_INVALID_TOKEN, "", "The session has ended");
 	bool is_current = secret_equal(refresh->hash, row->current_hash, SHA256_SIZE);
+	if (row->ended_at_us != 0 || row->expires_at_us <= now_us)
+		return refuse_ended(call, refresh, is_current);
 	bool is_previous = row->has_previous && secret_equal(refresh->hash, row->previous_hash, SHA256_SIZE);
 	enum rules_token place = rules_place_token(is_current, is_previous, row->rotated_at_us, now_us);
 	if (place == RULES_TOKEN_REUSED) {

@@ -5,7 +5,9 @@
 #include "store.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define LOGIN_ID_MAX_BYTES 320
 #define NETWORK_MAX_BYTES 7 /* family and up to 48 bits */
@@ -44,17 +46,48 @@ static size_t network_of(const char *ip_address, uint8_t ret_network[NETWORK_MAX
 	return 1;
 }
 
-/* Coarser than any normalisation of login ids: spellings of one login id must not have counters of their own. */
-static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
+/* Compatibility forms, case and invisible characters folded as identity folds login ids; malloced, NULL on failure. */
+static char *fold_unicode(const char *text)
+{
+	utf8proc_uint8_t *folded = NULL;
+	const utf8proc_option_t options = UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_COMPOSE |
+	                                  UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
+
+	if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &folded, options) < 0)
+		return NULL;
+	return (char *)folded;
+}
+
+/* Lower case in ASCII, the ideographic full stop of domains as a dot, no outer spaces, cut. */
+static size_t fold_ascii(const char *text, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
 {
 	size_t len = 0;
 
-	while (*login_id == ' ' || *login_id == '\t')
-		login_id++;
-	for (; *login_id != '\0' && len < LOGIN_ID_MAX_BYTES; login_id++)
-		ret_folded[len++] = (uint8_t)(*login_id >= 'A' && *login_id <= 'Z' ? *login_id - 'A' + 'a' : *login_id);
+	while (*text == ' ' || *text == '\t')
+		text++;
+	for (; *text != '\0' && len < LOGIN_ID_MAX_BYTES; text++) {
+		if (strncmp(text, "\xe3\x80\x82", 3) == 0) {
+			ret_folded[len++] = '.';
+			text += 2;
+		} else {
+			ret_folded[len++] = (uint8_t)(*text >= 'A' && *text <= 'Z' ? *text - 'A' + 'a' : *text);
+		}
+	}
 	while (len > 0 && (ret_folded[len - 1] == ' ' || ret_folded[len - 1] == '\t'))
 		len--;
+	return len;
+}
+
+/* At least as coarse as identity's canonical form: spellings of one login id must not have counters of their own.
+ * Twice, because folding can produce what normalising changes again. */
+static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
+{
+	char *once = fold_unicode(login_id);
+	char *twice = once != NULL ? fold_unicode(once) : NULL;
+	size_t len = fold_ascii(twice != NULL ? twice : login_id, ret_folded);
+
+	free(once);
+	free(twice);
 	return len;
 }
 

@@ -25,7 +25,7 @@ struct throttle_keys {
 /* Canonical form of an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes IPv4. False when text is no address. */
 bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN]);
 
-/* login_id: compared without ASCII case and outer spaces. ip_address: canonical, NULL = unknown; addresses of one IPv4 /24
+/* login_id: spellings that identity takes for one are one. ip_address: canonical, NULL = unknown; addresses of one IPv4 /24
  * or IPv6 /48 are one network. Pure, any thread. */
 void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login_id,
                         const char *ip_address, struct throttle_keys *ret_keys);

@@ -56,8 +56,8 @@ void store_open_empty(struct store *store, const char *schema)
 	secret_random(&random, sizeof(random));
 	snprintf(store->database, sizeof(store->database), "denizen_test_%d_%08x", (int)getpid(), random);
 	snprintf(store->owner, sizeof(store->owner), "%s dbname=%s", server, store->database);
-	snprintf(store->service, sizeof(store->service), "%s dbname=%s user=%s password=test", server,
-	         store->database, schema);
+	snprintf(store->service, sizeof(store->service), "%s dbname=%s user=%s password=test", server, store->database,
+	         schema);
 	snprintf(sql, sizeof(sql), "CREATE DATABASE \"%s\" TEMPLATE template0", store->database);
 	cr_assert(store_sql_works(server, sql), "%s", sql);
 }

@@ -21,8 +21,10 @@ static const struct db_stmt stmt_divide = {"t_divide", "SELECT 100 / $1::int4", 
 static const struct db_stmt stmt_insert = {"t_insert", "INSERT INTO item (id, name) VALUES ($1, $2)", DB_WRITE};
 static const struct db_stmt stmt_add = {"t_add", "UPDATE item SET n = n + 1 WHERE id = $1 RETURNING n", DB_WRITE};
 static const struct db_stmt stmt_sleep = {"t_sleep", "SELECT pg_sleep($1 / 1000.0)::text", DB_READ};
-static const struct db_stmt stmt_sleep_write = {"t_sleep_write", "UPDATE item SET n = n + 1 WHERE id = 2 AND"
-                                                                 " pg_sleep($1 / 1000.0) IS NOT NULL", DB_WRITE};
+static const struct db_stmt stmt_sleep_write = {"t_sleep_write",
+                                                "UPDATE item SET n = n + 1 WHERE id = 2 AND"
+                                                " pg_sleep($1 / 1000.0) IS NOT NULL",
+                                                DB_WRITE};
 static const struct db_stmt stmt_wrong = {"t_wrong", "SELECT nothing FROM nowhere", DB_READ};
 
 static enum status get_item(struct db *db, struct arena *arena, int id, struct db_rows *ret_rows)
@@ -163,14 +165,14 @@ static void fiber_mix(void *arg)
 			db_arg_int4(&args, 1);
 			db_arg_text(&args, "again");
 			enum status status = db_run(mix->db, &stmt_insert, &args, arena, 0, &rows);
-			bool right = status == ST_ALREADY_EXISTS && rows.constraint &&
-			             strcmp(rows.constraint, "item_pkey") == 0;
+			bool right =
+			    status == ST_ALREADY_EXISTS && rows.constraint && strcmp(rows.constraint, "item_pkey") == 0;
 			*(right ? &mix->bad : &mix->unexpected) += 1;
 			continue;
 		}
 		int id = 1 + (worker * 31 + i) % 1000;
-		bool right = get_item(mix->db, arena, id, &rows) == ST_OK && rows.count == 1 &&
-		             db_int(&rows, 0, 0) == id;
+		bool right =
+		    get_item(mix->db, arena, id, &rows) == ST_OK && rows.count == 1 && db_int(&rows, 0, 0) == id;
 		*(right ? &mix->good : &mix->unexpected) += 1;
 		arena_reset(arena);
 	}

@@ -116,6 +116,7 @@ Test(session_refresh_store, users_who_may_nothing_lose_the_session)
 	cr_assert_eq(sign_in("ann", "right", NULL, token), ST_OK);
 	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_DISABLED;
 	cr_assert_eq(refresh(token, NULL), ST_ACCOUNT_DISABLED);
+	cr_assert_eq(refresh(token, NULL), ST_ACCOUNT_DISABLED, "the same answer when the session has ended");
 	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE;
 	cr_assert_eq(refresh(token, NULL), ST_INVALID_TOKEN, "ended for good");
 

@@ -90,8 +90,9 @@ Test(gateway_guard, headers)
 	    {"Bad Name", "x", ST_MALFORMED_REQUEST},
 	    {"Bad(Name)", "x", ST_MALFORMED_REQUEST},
 	    {"", "x", ST_MALFORMED_REQUEST},
-	    {"X", "a\x01"
-	          "b",
+	    {"X",
+	     "a\x01"
+	     "b",
 	     ST_MALFORMED_REQUEST},
 	    {"X", "a\r\nb", ST_MALFORMED_REQUEST},
 	    {"X", "a\x7f", ST_MALFORMED_REQUEST},
@@ -106,8 +107,8 @@ Test(gateway_guard, headers)
 
 Test(gateway_guard, repeated_and_missing)
 {
-	static const char *const single[] = {"Content-Length", "Authorization", "Content-Type", "If-Match",
-	                                     "Idempotency-Key", "Expect"};
+	static const char *const single[] = {"Content-Length", "Authorization",   "Content-Type",
+	                                     "If-Match",       "Idempotency-Key", "Expect"};
 	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
 		struct http_request request = request_of("POST", "/x", NULL);
 		const char *value = strcmp(single[i], "Expect") == 0 ? "100-continue" : "5";
@@ -167,7 +168,9 @@ Test(gateway_guard, layout)
 	cr_assert(layout_of("GET|/a|HTTP/1.1||Host| h||A|b||\r|", (const size_t[]){17, 23, 26, 28}, 2));
 	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host| h|A|b||\r|", (const size_t[]){17, 23, 25, 27}, 2), "bare LF");
 	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host| h||A|b|| c\r|", (const size_t[]){17, 23, 26, 28}, 2), "fold");
-	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host|| h||A|b||\r|", (const size_t[]){17, 24, 27, 29}, 2), "blank, colon");
+	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host|| h||A|b||\r|", (const size_t[]){17, 24, 27, 29}, 2),
+	              "blank, colon");
 	cr_assert_not(layout_of("GET|/a|HTTP/1.1|Host| h||\r|", (const size_t[]){16, 22}, 1), "bare LF in line 1");
-	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host| h|\r|", (const size_t[]){17, 23}, 1), "bare LF in the last line");
+	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host| h|\r|", (const size_t[]){17, 23}, 1),
+	              "bare LF in the last line");
 }

@@ -27,7 +27,8 @@ Test(gateway_memory, authorization)
 	header[strlen(header) - 1] ^= 1;
 	cr_assert_not(authn_parse(header, &credential), "the checksum is wrong");
 	static const char *const bad[] = {
-	    "", "Bearer", "Bearer ", "Bearer x", "Basic", "Basic ", "Basic =", "Basic ====", "Basic YTpi", "Digest x", "Basic YTo=", "Basic AAAA"};
+	    "",        "Bearer",     "Bearer ",    "Bearer x", "Basic",      "Basic ",
+	    "Basic =", "Basic ====", "Basic YTpi", "Digest x", "Basic YTo=", "Basic AAAA"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		cr_assert_not(authn_parse(bad[i], &credential), "%s", bad[i]);
 	cr_assert_not(authn_parse(NULL, &credential));
@@ -134,7 +135,8 @@ Test(gateway_memory, metrics_are_grouped)
 {
 	static const char first[] = "# HELP a A.\n# TYPE a counter\na{p=\"1\"} 1\n# HELP b B.\n# TYPE b gauge\nb 2\n";
 	static const char second[] = "# HELP a A.\n# TYPE a counter\na{p=\"2\"} 3\n";
-	static const char wanted[] = "# HELP a A.\n# TYPE a counter\na{p=\"1\"} 1\na{p=\"2\"} 3\n# HELP b B.\n# TYPE b gauge\nb 2\n";
+	static const char wanted[] =
+	    "# HELP a A.\n# TYPE a counter\na{p=\"1\"} 1\na{p=\"2\"} 3\n# HELP b B.\n# TYPE b gauge\nb 2\n";
 	static struct metrics_merge merge;
 	struct buf out = {0};
 	metrics_merge_add(&merge, first, sizeof(first) - 1);

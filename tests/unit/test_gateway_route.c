@@ -4,7 +4,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#define ROW(verb_, path_) {.verb = (verb_), .path = (path_)}
+#define ROW(verb_, path_)                                                                                              \
+	{                                                                                                              \
+		.verb = (verb_), .path = (path_)                                                                       \
+	}
 
 static enum status find(const struct route_table *table, struct exchange *exchange, const char *verb, const char *path)
 {
@@ -19,7 +22,7 @@ static enum status find(const struct route_table *table, struct exchange *exchan
 Test(gateway_route, finds)
 {
 	static const struct dialect_route rows[] = {
-	    ROW("GET", "/v1/users"),          ROW("POST", "/v1/users"),
+	    ROW("GET", "/v1/users"),           ROW("POST", "/v1/users"),
 	    ROW("GET", "/v1/users/{user_id}"), ROW("PATCH", "/v1/users/{user_id}"),
 	    ROW("GET", "/v1/users/export"),    ROW("GET", "/v1/users/{user_id}/claims"),
 	    ROW("GET", "/v1/p/{a}/q/{b}"),

@@ -55,6 +55,12 @@ Test(session_throttle, spellings_fall_together, .init = set_up)
 	struct throttle_keys a = keys_of("Ann@Example.com", "192.0.2.1");
 	struct throttle_keys b = keys_of(" ann@example.COM\t", "192.0.2.254");
 	cr_assert(SAME(a.pair, b.pair) && SAME(a.login, b.login) && SAME(a.network, b.network));
+	const char *spellings[] = {"\uff21nn@example.com", "an\u200bn@example.com", "ann@ex\u00adample\u3002com",
+	                           "ann@EXAMPLE\uff0ecom"};
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+		struct throttle_keys spelled = keys_of(spellings[i], "192.0.2.1");
+		cr_assert(SAME(a.pair, spelled.pair) && SAME(a.login, spelled.login), "spelling %zu", i);
+	}
 	struct throttle_keys c = keys_of("bob@example.com", "192.0.2.1");
 	cr_assert(!SAME(a.pair, c.pair) && !SAME(a.login, c.login) && SAME(a.network, c.network));
 	struct throttle_keys d = keys_of("ann@example.com", "192.0.3.1");

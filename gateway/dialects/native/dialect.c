@@ -60,7 +60,8 @@ static enum status native_map_body(struct exchange *exchange, const char *const 
 		json = "{}";
 		len = 2;
 	} else if (!native_json_type(http_header_find(&exchange->request, "Content-Type"))) {
-		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL, "The Content-Type must be application/json");
+		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
+		                 "The Content-Type must be application/json");
 	}
 	enum status status =
 	    pbjson_parse(exchange->route->method->request, json, len, skip, exchange->arena, ret_request, &error);
@@ -94,10 +95,12 @@ static enum status native_map_pair(struct exchange *exchange, const char *const 
 	const char *equals = memchr(pair, '=', pair_len);
 	size_t name_len = equals != NULL ? (size_t)(equals - pair) : pair_len;
 	const char *name = http_decode(exchange->arena, pair, name_len, true);
-	const char *value = equals == NULL ? "" : http_decode(exchange->arena, equals + 1, pair_len - name_len - 1, true);
+	const char *value =
+	    equals == NULL ? "" : http_decode(exchange->arena, equals + 1, pair_len - name_len - 1, true);
 	struct pbjson_error error = {0};
 	if (name == NULL || value == NULL)
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "The parameter is not valid percent-encoded UTF-8");
+		return http_fail(exchange, ST_INVALID_ARGUMENT, name,
+		                 "The parameter is not valid percent-encoded UTF-8");
 	const ProtobufCFieldDescriptor *field = native_field(request->descriptor, name);
 	bool repeated = field != NULL && field->label == PROTOBUF_C_LABEL_REPEATED;
 	if (native_listed(skip, name))
@@ -129,8 +132,8 @@ static enum status native_map_path(struct exchange *exchange, ProtobufCMessage *
 {
 	struct pbjson_error error = {0};
 	for (size_t i = 0; i < exchange->param_count; i++) {
-		enum status status = pbjson_set(request, exchange->params[i].name, exchange->params[i].value,
-		                                exchange->arena, &error);
+		enum status status =
+		    pbjson_set(request, exchange->params[i].name, exchange->params[i].value, exchange->arena, &error);
 		if (status != ST_OK)
 			return http_fail(exchange, ST_INVALID_ARGUMENT, exchange->params[i].name, error.reason);
 	}

@@ -1,0 +1,40 @@
+/* Fuzz target: paths against the native route table; parameters come out as valid UTF-8 without NUL. */
+#include "pbjson.h"
+#include "route.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct dialect_route rows[256];
+	static struct route_table *table;
+	static struct exchange exchange;
+	char error[ROUTE_ERROR_SIZE];
+	if (table == NULL) {
+		table = route_table_new(rows, native_routes(rows, 256), error);
+		exchange.arena = arena_new(1 << 22);
+		if (table == NULL || exchange.arena == NULL)
+			abort();
+	}
+	char *path = malloc(size + 1);
+	if (path == NULL)
+		return 0;
+	memcpy(path, data, size);
+	path[size] = '\0';
+	arena_reset(exchange.arena);
+	exchange.route = NULL;
+	exchange.request.verb = "GET";
+	exchange.request.path = path;
+	if (route_find(table, &exchange) == ST_OK) {
+		for (size_t i = 0; i < exchange.param_count; i++) {
+			const char *value = exchange.params[i].value;
+			if (!utf8_valid(value, strlen(value)))
+				abort();
+		}
+	}
+	free(path);
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* The relay against a real Postgres: order, nothing lost when the ledger is away, one leader, take-over, purge. */
+#include "store.h"
+
+#include "audit.pb-c.h"
+#include "clock.h"
+#include "outbox.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define SEEN_MAX 10000
+
+static const char schema_sql[] =
+    "CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project_id uuid NOT NULL,"
+    " event bytea NOT NULL);"
+    "CREATE TABLE relay_lease (name text PRIMARY KEY, holder uuid, epoch bigint NOT NULL DEFAULT 0,"
+    " expires_at timestamptz NOT NULL DEFAULT '-infinity');"
+    "INSERT INTO relay_lease (name) VALUES ('outbox');"
+    "CREATE TABLE operation (project_id uuid NOT NULL, operation_id uuid NOT NULL, method int NOT NULL,"
+    " request_hash bytea NOT NULL, reply bytea NOT NULL, at_us bigint NOT NULL,"
+    " PRIMARY KEY (project_id, operation_id));"
+    "CREATE INDEX operation_at ON operation (at_us);";
+static const struct migration migrations[] = {{1, "0001_init.sql", schema_sql}, {0}};
+
+/* A ledger that remembers what it was sent. Only the loop's thread writes. */
+static struct {
+	int64_t ids[SEEN_MAX];
+	atomic_int count;
+	atomic_int refusals_left;
+	enum status refusal;
+	atomic_int calls;
+} ledger;
+
+static enum status ledger_append(struct client *client, struct client_call *call, uint32_t method,
+                                 const ProtobufCMessage *message, struct arena *arena, ProtobufCMessage **ret_reply)
+{
+	const Audit__AppendRequest *request = (const Audit__AppendRequest *)message;
+	(void)client, (void)call, (void)arena;
+	atomic_fetch_add(&ledger.calls, 1);
+	if (method != M_AUDIT_APPEND || request->n_items > 500)
+		return ST_INTERNAL;
+	if (atomic_load(&ledger.refusals_left) > 0) {
+		atomic_fetch_sub(&ledger.refusals_left, 1);
+		return ledger.refusal;
+	}
+	for (size_t i = 0; i < request->n_items && atomic_load(&ledger.count) < SEEN_MAX; i++) {
+		int at = atomic_load(&ledger.count);
+		ledger.ids[at] = request->items[i]->outbox_id;
+		atomic_store(&ledger.count, at + 1);
+	}
+	*ret_reply = NULL;
+	return ST_OK;
+}
+
+static struct outbox *relay_start(struct store *store)
+{
+	struct outbox *outbox = outbox_start(store->loop, store->db, NULL, "testoutbox");
+	outbox_set_sender(outbox, ledger_append);
+	return outbox;
+}
+
+static bool wait_count(int wanted, int ms)
+{
+	for (int i = 0; i < ms && atomic_load(&ledger.count) < wanted; i++)
+		usleep(1000);
+	return atomic_load(&ledger.count) >= wanted;
+}
+
+static bool wait_empty(struct store *store)
+{
+	for (int i = 0; i < 200; i++) {
+		if (store_number(store, "SELECT count(*) FROM testoutbox.outbox") == 0)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static void stop_fiber(void *arg)
+{
+	outbox_stop(arg);
+}
+
+#define INSERT_ROWS(n)                                                                                                 \
+	"INSERT INTO testoutbox.outbox (project_id, event) SELECT gen_random_uuid(), '\\x00'::bytea"                   \
+	" FROM generate_series(1, " #n ")"
+
+static void relay_close(struct store *store, struct outbox *outbox)
+{
+	store_run(store, stop_fiber, outbox);
+	store_close(store);
+	outbox_free(&outbox);
+}
+
+Test(outbox, rows_arrive_in_order_and_are_deleted)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	store_sql(&store, INSERT_ROWS(1700));
+	store_sql(&store, "INSERT INTO testoutbox.operation SELECT gen_random_uuid(), gen_random_uuid(), 1, '', '', 0");
+	struct outbox *outbox = relay_start(&store);
+	cr_assert(wait_count(1700, 5000));
+	cr_assert(wait_empty(&store));
+	for (int i = 0; i < 1700; i++)
+		cr_assert_eq(ledger.ids[i], i + 1);
+	store_sql(&store, INSERT_ROWS(1)); /* another replica's row: found by looking */
+	cr_assert(wait_count(1701, 1000));
+	store_sql(&store, INSERT_ROWS(1));
+	outbox_poke(outbox);
+	cr_assert(wait_count(1702, 1000));
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.relay_lease WHERE holder IS NOT NULL"), 1);
+	store_run(&store, stop_fiber, outbox);
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.relay_lease WHERE holder IS NULL"), 1);
+	store_close(&store);
+	outbox_free(&outbox);
+}
+
+Test(outbox, nothing_is_lost_while_the_ledger_or_the_database_is_away)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	ledger.refusal = ST_UNAVAILABLE;
+	atomic_store(&ledger.refusals_left, 4);
+	store_sql(&store, INSERT_ROWS(20));
+	struct outbox *outbox = relay_start(&store);
+	cr_assert(wait_count(20, 5000));
+	ledger.refusal = ST_INVALID_ARGUMENT; /* a damaged item: said loudly, tried again, not skipped */
+	atomic_store(&ledger.refusals_left, 3);
+	store_sql(&store, INSERT_ROWS(20));
+	cr_assert(wait_count(40, 5000));
+	store_sql(&store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'testoutbox'"
+	                  " AND datname = current_database()");
+	store_sql(&store, INSERT_ROWS(20));
+	cr_assert(wait_count(60, 8000));
+	cr_assert(wait_empty(&store));
+	relay_close(&store, outbox);
+}
+
+Test(outbox, another_leader_is_respected_until_its_lease_runs_out)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	store_sql(&store, "UPDATE testoutbox.relay_lease SET holder = gen_random_uuid(), epoch = 7,"
+	                  " expires_at = now() + interval '1 second'");
+	store_sql(&store, INSERT_ROWS(5));
+	struct outbox *outbox = relay_start(&store);
+	usleep(500000);
+	cr_assert_eq(atomic_load(&ledger.count), 0);
+	cr_assert(wait_count(5, 5000));
+	cr_assert_eq(store_number(&store, "SELECT epoch FROM testoutbox.relay_lease"), 8);
+	/* Fenced: the lease is taken away between sending and deleting, so the rows stay for the new leader. */
+	cr_assert(wait_empty(&store));
+	store_sql(&store, "UPDATE testoutbox.relay_lease SET holder = gen_random_uuid(), epoch = 9,"
+	                  " expires_at = now() + interval '1 minute'");
+	store_sql(&store, INSERT_ROWS(5));
+	usleep(700000);
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.outbox"), 5);
+	relay_close(&store, outbox);
+}

@@ -1,0 +1,190 @@
+/* Password hashes: the parser's bounds, every scheme, the pool. */
+#include "../../services/identity/password.h"
+#include "../../services/identity/pool.h"
+#include "clock.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char right[] = "Hello world!";
+
+#define SALT "c29tZXNhbHRzb21lc2FsdA"
+#define HASH "bm9ib2R5J3MgcGFzc3dvcmQgaGFzIHRoaXMgaGFzaC4"
+#define B53 "abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK"
+#define H43 "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+
+Test(identity_password, parser)
+{
+	static const struct {
+		const char *hash;
+		bool accepted;
+	} cases[] = {
+	    {"$argon2id$v=19$m=19456,t=2,p=1$" SALT "$" HASH, true},
+	    {"$argon2i$v=16$m=4096,t=3,p=4$" SALT "$" HASH, true},
+	    {"$argon2d$v=19$m=262144,t=16,p=1$" SALT "$" HASH, true},
+	    {"$argon2id$v=19$m=262145,t=2,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=4294967295,t=2,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=99999999999999999999,t=2,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=17,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=0,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=02,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=2,p=17$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=64,t=2,p=16$" SALT "$" HASH, false},
+	    {"$argon2id$v=18$m=19456,t=2,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=2,p=1$short$" HASH, false},
+	    {"$argon2id$v=19$m=19456,t=2,p=1$" SALT "$" HASH "=", false},
+	    {"$argon2id$v=19$m=19456,t=2,p=1$" SALT, false},
+	    {"$argon2id$v=19$m=19456,t=2,p=1,x=1$" SALT "$" HASH, false},
+	    {"$2b$04$" B53, true},
+	    {"$2a$14$" B53, true},
+	    {"$2y$10$" B53, true},
+	    {"$2b$15$" B53, false},
+	    {"$2b$03$" B53, false},
+	    {"$2x$10$" B53, false},
+	    {"$2b$10$" B53 "a", false},
+	    {"$2b$1$" B53, false},
+	    {"$5$saltstring$" H43, true},
+	    {"$5$rounds=200000$saltstring$" H43, true},
+	    {"$5$rounds=200001$saltstring$" H43, false},
+	    {"$6$saltstring$" H43, false},
+	    {"$y$j9T$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/", true},
+	    {"$y$jFT$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/", false}, /* 1 GiB */
+	    {"$y$jzT$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/", false},
+	    {"$1$abc$.FiamM1s4pFo0QKAk4pqS.", false},
+	    {"$3$$8846f7eaee8fb117ad06bdd830b7586c", false},
+	    {"abcdefghijklm", false},
+	    {"", false},
+	    {NULL, false},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct password_info info;
+		cr_expect_eq(password_inspect(cases[i].hash, &info), cases[i].accepted, "case %zu", i);
+	}
+}
+
+Test(identity_password, schemes)
+{
+	static const char *const hashes[] = {
+	    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+	    "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+	    "$2b$04$abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK",
+	    "$y$j9T$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/",
+	};
+	cr_assert(password_init());
+	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
+		cr_expect_eq(password_verify(hashes[i], right, strlen(right)), ST_OK, "%s", hashes[i]);
+		cr_expect_eq(password_verify(hashes[i], "Hello world?", strlen(right)), ST_INVALID_CREDENTIALS);
+		cr_expect_eq(password_verify(hashes[i], right, strlen(right) - 1), ST_INVALID_CREDENTIALS);
+	}
+	struct password_params params = {8192, 1}, other = {8192, 2};
+	static const size_t lengths[] = {0, 1, 8, 55, 56, 71, 72, 73, 127, 128, 1024};
+	char password[1025], hash[PASSWORD_HASH_SIZE];
+	memset(password, 'p', sizeof(password));
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		cr_assert_eq(password_hash(&params, password, lengths[i], hash), ST_OK);
+		cr_expect_eq(password_verify(hash, password, lengths[i]), ST_OK);
+		cr_expect_eq(password_verify(hash, password, lengths[i] + 1), ST_INVALID_CREDENTIALS, "no truncation");
+	}
+	cr_expect(!password_is_outdated(hash, &params));
+	cr_expect(password_is_outdated(hash, &other));
+	cr_expect(password_is_outdated(hashes[0], &params));
+	cr_expect_eq(password_verify("$1$abc$.FiamM1s4pFo0QKAk4pqS.", right, strlen(right)), ST_INVALID_CREDENTIALS);
+}
+
+/* ---- the pool ---- */
+
+struct storm {
+	struct pool *pool;
+	struct id project;
+	const char *hash;
+	int64_t budget_us;
+	atomic_int ok, wrong, exhausted, late;
+};
+
+static void *storm_thread(void *arg)
+{
+	struct storm *storm = arg;
+	struct pool_request request = {.project = storm->project,
+	                               .password = right,
+	                               .hash = storm->hash,
+	                               .deadline_us = clock_monotonic_us() + storm->budget_us};
+	struct pool_reply reply = {0};
+	enum status status = pool_run(storm->pool, &request, &reply);
+	if (status == ST_OK)
+		storm->ok++;
+	else if (status == ST_RESOURCE_EXHAUSTED && reply.retry_after_ms > 0)
+		storm->exhausted++;
+	else if (status == ST_DEADLINE_EXCEEDED)
+		storm->late++;
+	else
+		storm->wrong++;
+	return NULL;
+}
+
+static void storm_run(struct storm *storm, int threads)
+{
+	pthread_t handles[64];
+	for (int i = 0; i < threads; i++)
+		pthread_create(&handles[i], NULL, storm_thread, storm);
+	for (int i = 0; i < threads; i++)
+		pthread_join(handles[i], NULL);
+}
+
+Test(identity_password, pool)
+{
+	char hash[PASSWORD_HASH_SIZE];
+	struct password_params params = {8192, 1};
+	cr_assert(password_init());
+	cr_assert_eq(password_hash(&params, right, strlen(right), hash), ST_OK);
+	struct pool_options options = {.threads = 2, .queue_max = 40, .priority = POOL_NORMAL, .params = params};
+	struct pool *pool = pool_new(&options);
+	cr_assert(pool && pool_threads(pool) == 2);
+	struct storm calm = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 20 * US_PER_SEC};
+	storm_run(&calm, 20);
+	cr_expect_eq(calm.ok, 20);
+	/* One project cannot fill the queue: 30 of 40 places at most. */
+	struct storm flood = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 20 * US_PER_SEC};
+	storm_run(&flood, 60);
+	cr_expect_eq(flood.ok + flood.exhausted, 60);
+	cr_expect_eq(flood.wrong, 0);
+	/* What cannot run in time is refused at once or dropped unhashed, never waited for. */
+	struct storm hurry = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 1};
+	storm_run(&hurry, 10);
+	cr_expect_eq(hurry.exhausted + hurry.late, 10);
+	/* Other work takes a core from the pool, and gives it back. */
+	cr_expect_eq(pool_limit(pool), 2);
+	for (int i = 0; i < 20; i++)
+		pool_note_call(pool);
+	cr_expect_eq(pool_limit(pool), 1);
+	struct storm shared = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 20 * US_PER_SEC};
+	storm_run(&shared, 10);
+	cr_expect_eq(shared.ok, 10);
+	struct timespec pause = {0, 150000000};
+	nanosleep(&pause, NULL);
+	cr_expect_eq(pool_limit(pool), 2);
+	pool_free(&pool);
+	cr_expect_null(pool);
+}
+
+Test(identity_password, pool_many)
+{
+	struct password_params params = {8192, 1};
+	struct pool_options options = {.threads = 2, .queue_max = 4, .priority = POOL_IDLE, .params = params};
+	struct pool *pool = pool_new(&options);
+	struct pool_request requests[9];
+	struct pool_reply replies[9];
+	enum status statuses[9];
+	cr_assert(password_init() && pool);
+	memset(replies, 0, sizeof(replies));
+	for (int i = 0; i < 9; i++)
+		requests[i] = (struct pool_request){.password = right, .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC};
+	pool_run_many(pool, requests, 9, statuses, replies);
+	for (int i = 0; i < 9; i++) {
+		cr_expect_eq(statuses[i], ST_OK, "%d", i);
+		cr_expect_eq(password_verify(replies[i].hash, right, strlen(right)), ST_OK);
+	}
+	pool_free(&pool);
+}
