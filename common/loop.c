@@ -19,6 +19,7 @@
 #define FIBERS_MAX 4096     /* calls in progress in one process */
 #define FIBERS_IDLE_MAX 256 /* finished fibers kept for reuse */
 #define WATCHES_MAX 256
+#define ROUNDS_MAX 32 /* of fibers and posts before the sockets are looked at again */
 
 struct posted {
 	void (*fn)(void *arg);
@@ -521,8 +522,8 @@ static void wait_resume(void *arg)
 	struct wait *wait = arg;
 	struct task *task = wait->fiber;
 	atomic_store(&wait->state, WAIT_DONE);
-	if (!wait->suspended)
-		return; /* completed before the fiber began to wait: wait_for sees the state */
+	if (!wait->suspended || wait->timed_out)
+		return; /* not waiting yet: wait_for sees the state; or waiting no more: its resumption is under way */
 	task->waiting = NULL;
 	task_ready(task);
 }
@@ -626,7 +627,7 @@ void loop_run(struct loop *loop)
 	while (!atomic_load(&loop->stopping)) {
 		/* Fibers first, then what they posted (flushes): all of one wake-up leaves together. */
 		bool again = true;
-		while (again) {
+		for (int round = 0; again && round < ROUNDS_MAX; round++) {
 			again = loop_run_ready(loop);
 			again = loop_run_posted(loop) || again;
 		}

@@ -134,6 +134,8 @@ static int command_run(const struct service *service, struct cfg *cfg)
 	if (server_start(&process->server, &process->bus, cfg_text(cfg, "DENIZEN_BUS_LISTEN")) != ST_OK)
 		goto out;
 	run->db = db_new(&db);
+	if (!run->db)
+		goto out;
 	run->client = bus_config_client(&process->bus, run->loop);
 	if (process->bus.self->peers & 1u << PROCESS_AUDIT)
 		run->outbox = outbox_start(run->loop, run->db, run->client, service->name);

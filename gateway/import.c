@@ -175,10 +175,11 @@ void import_serve(struct exchange *exchange)
 {
 	struct import import = {.exchange = exchange, .line = 1};
 	bool ok = true;
+	bool keyed = false;
 	import.job.exchange = exchange;
 	if (import_check(exchange, &import.job.fail_on_conflict) != ST_OK)
 		return;
-	if (upstream_operation(exchange, M_IDENTITY_IMPORT_USERS, &import.job.operation, &import.job.keyed) != ST_OK)
+	if (upstream_operation(exchange, M_IDENTITY_IMPORT_USERS, &import.job.operation, &keyed) != ST_OK)
 		return;
 	import.window = malloc(WINDOW_BYTES + 1);
 	for (size_t i = 0; i < BATCHES; i++) {

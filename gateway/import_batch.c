@@ -112,7 +112,7 @@ static void import_batch_send(struct import_batch *batch)
 	char label[32];
 	snprintf(label, sizeof(label), "import-%u", batch->entries[0].line);
 	call.operation = id_derive(&batch->job->operation, label);
-	call.operation_hash = batch->job->keyed ? batch->hash : NULL;
+	call.operation_hash = batch->hash; /* each attempt below looks for the reply of an earlier one */
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
 	request.rows = batch->rows;
 	request.n_rows = batch->row_count;
@@ -198,8 +198,8 @@ bool import_batch_finish(struct import_batch *batch, struct import_job *job, str
 		return false;
 	if (batch->threaded)
 		pthread_join(batch->thread, NULL);
-	if (batch->status != ST_OK)
-		job->broken = batch->status;
+	if (import_may_retry(batch->status))
+		job->broken = batch->status; /* the services stay away: the rest is not even tried */
 	size_t sent = 0;
 	for (size_t i = 0; i < batch->count; i++) {
 		const Identity__ImportResult *answer = NULL;

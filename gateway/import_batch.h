@@ -9,7 +9,6 @@ struct import_batch;
 struct import_job {
 	const struct exchange *exchange;
 	struct id operation; /* of the whole import; each batch derives its own */
-	bool keyed;          /* the client chose it by Idempotency-Key */
 	bool fail_on_conflict;
 	enum status broken; /* a batch failed for good: the rest is not sent */
 };

@@ -38,7 +38,8 @@ enum status upstream_operation(struct exchange *exchange, uint32_t method, struc
 	return ST_OK;
 }
 
-/* What makes two requests with one key the same request. */
+/* What makes two requests with one key the same request. It is kept for a day beside the change, and a body may hold a password:
+ * so the hash is keyed with the Idempotency-Key, of which only a hash is kept. */
 static void upstream_request_hash(const struct exchange *exchange, uint8_t ret_hash[SHA256_SIZE])
 {
 	const struct http_request *request = &exchange->request;
@@ -50,7 +51,10 @@ static void upstream_request_hash(const struct exchange *exchange, uint8_t ret_h
 	                                      {query, strlen(query) + 1},
 	                                      {match, strlen(match) + 1},
 	                                      {exchange->body.data, exchange->body.len}};
-	secret_sha256_pieces(pieces, sizeof(pieces) / sizeof(pieces[0]), ret_hash);
+	uint8_t plain[SHA256_SIZE];
+	const char *key = http_header_find(request, "Idempotency-Key");
+	secret_sha256_pieces(pieces, sizeof(pieces) / sizeof(pieces[0]), plain);
+	secret_hmac_sha256(key, strlen(key), plain, sizeof(plain), ret_hash);
 }
 
 enum status upstream_send(struct exchange *exchange, uint32_t method, const ProtobufCMessage *request,

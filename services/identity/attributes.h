@@ -44,5 +44,6 @@ void attributes_cache_free(struct attributes_cache **cache);
 /* A copy in the arena. ST_NOT_FOUND when the project's schema is not cached. */
 MUST_USE enum status attributes_cache_get(struct attributes_cache *cache, const struct id *project, struct arena *arena,
                                           struct attributes *ret_attributes);
-void attributes_cache_put(struct attributes_cache *cache, const struct id *project, const struct attributes *attributes);
+void attributes_cache_put(struct attributes_cache *cache, const struct id *project,
+                          const struct attributes *attributes);
 void attributes_cache_forget(struct attributes_cache *cache, const struct id *project);

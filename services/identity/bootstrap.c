@@ -113,8 +113,8 @@ static enum status rows_insert(struct bootstrap *boot, const struct project *pro
 	id_format("key", &made->key.id, key_id);
 	struct db_blob key_event =
 	    event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_CREATED, key_id, made->key.created_at_us);
-	struct db_blob project_event = event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED, project_id,
-	                                          made->key.created_at_us);
+	struct db_blob project_event = event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED,
+	                                          project_id, made->key.created_at_us);
 	struct store_effects effects = {.at_us = made->key.created_at_us};
 	if (!key_event.data || !project_event.data)
 		return ST_RESOURCE_EXHAUSTED;
@@ -133,7 +133,8 @@ static enum status rows_insert(struct bootstrap *boot, const struct project *pro
 /* Creates, writes the file, commits: in this order. */
 static int bootstrap_create(struct bootstrap *boot, const struct id *existing)
 {
-	struct project project = {.id = id_new(), .name = boot->name, .platform = true, .created_at_us = clock_wall_us()};
+	struct project project = {
+	    .id = id_new(), .name = boot->name, .platform = true, .created_at_us = clock_wall_us()};
 	struct keys_made made = {0};
 	char project_id[ID_TEXT_SIZE];
 	if (existing)
@@ -172,10 +173,11 @@ static int bootstrap_run(struct bootstrap *boot)
 	if (status == ST_OK && !boot->new_key) {
 		id_format("prj", &platform, project_id);
 		if (access(boot->file, F_OK) != 0)
-			fprintf(stderr,
-			        "bootstrap: the platform project %s exists, but %s does not. Put the file back, or make "
-			        "another management key with --new-key.\n",
-			        project_id, boot->file);
+			fprintf(
+			    stderr,
+			    "bootstrap: the platform project %s exists, but %s does not. Put the file back, or make "
+			    "another management key with --new-key.\n",
+			    project_id, boot->file);
 		return 0;
 	}
 	if (!file_is_ours(boot->file)) {
@@ -224,8 +226,8 @@ int identity_bootstrap(struct cfg *cfg, int argc, char **argv)
 	boot.arena = arena_new(ARENA_BYTES);
 	boot.db = db_new(&options);
 	if (boot.arena && boot.db) {
-		boot.store = (struct store){
-		    .db = boot.db, .arena = boot.arena, .deadline_us = clock_monotonic_us() + WAIT_US};
+		boot.store =
+		    (struct store){.db = boot.db, .arena = boot.arena, .deadline_us = clock_monotonic_us() + WAIT_US};
 		exit_status = bootstrap_run(&boot);
 	}
 	if (boot.tx)

@@ -56,8 +56,8 @@ struct row {
 	struct user user;
 	const char **logins; /* sorted */
 	size_t login_count;
-	const char *hash;    /* of a plain password, made once */
-	bool fresh;          /* to be inserted */
+	const char *hash; /* of a plain password, made once */
+	bool fresh;       /* to be inserted */
 };
 struct import {
 	struct call *call;
@@ -85,7 +85,8 @@ static enum status row_check_password(struct call *call, const Identity__ImportR
 	if (reason)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "%s", reason);
 	if (input->password && input->password_hash)
-		return call_fail(call, ST_INVALID_ARGUMENT, "password_hash", "A row has a password or its hash, not both");
+		return call_fail(call, ST_INVALID_ARGUMENT, "password_hash",
+		                 "A row has a password or its hash, not both");
 	if (input->password_hash && !password_inspect(input->password_hash, &info))
 		return call_fail(call, ST_INVALID_ARGUMENT, "password_hash",
 		                 "It is not a hash of an accepted algorithm within the accepted cost");
@@ -271,8 +272,7 @@ static enum status batch_add(struct import *import, const struct row *row, struc
 	size_t i = batch->count;
 	((struct user *)batch->users)[i] = row->user;
 	((const char **)batch->search_texts)[i] = record_search_text(call->arena, &row->user);
-	enum status status =
-	    record_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_CREATED, NULL, &row->user, &event);
+	enum status status = record_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_CREATED, NULL, &row->user, &event);
 	if (status != ST_OK || !batch->search_texts[i])
 		return ST_RESOURCE_EXHAUSTED;
 	struct packed packed = call_event(call, &event);

@@ -31,8 +31,9 @@ static enum status key_scopes(struct call *call, const Identity__CreateKeyReques
 		return call_fail(call, ST_INVALID_ARGUMENT, "scopes", "A key has at most %d scopes", SCOPES_MAX);
 	for (size_t i = 0; i < key->scope_count; i++)
 		if (!keys_scope_valid(key->scopes[i]))
-			return call_fail(call, ST_INVALID_ARGUMENT, arena_printf(call->arena, "scopes[%zu]", i),
-			                 "It is *, a permission such as users:read, or all of a resource such as users:*");
+			return call_fail(
+			    call, ST_INVALID_ARGUMENT, arena_printf(call->arena, "scopes[%zu]", i),
+			    "It is *, a permission such as users:read, or all of a resource such as users:*");
 	if (key->scope_count > 0)
 		return ST_OK;
 	if (key->kind == IDENTITY__KEY_KIND__KEY_KIND_API)
@@ -44,7 +45,8 @@ static enum status key_scopes(struct call *call, const Identity__CreateKeyReques
 	return ST_OK;
 }
 
-static enum status key_from_request(struct call *call, const Identity__CreateKeyRequest *request, struct keys_made *made)
+static enum status key_from_request(struct call *call, const Identity__CreateKeyRequest *request,
+                                    struct keys_made *made)
 {
 	struct key *key = &made->key;
 	key->id = id_new();

@@ -88,7 +88,8 @@ static enum status query_order(struct call *call, const char *sort, struct user_
 	return call_fail(call, ST_INVALID_ARGUMENT, "sort", "It is -created_at, created_at, email or -email");
 }
 
-static enum status query_position(struct call *call, const Identity__ListUsersRequest *request, struct user_query *query)
+static enum status query_position(struct call *call, const Identity__ListUsersRequest *request,
+                                  struct user_query *query)
 {
 	if (request->has_page && (request->page < 1 || request->after))
 		return call_fail(call, ST_INVALID_ARGUMENT, "page", "It begins with 1 and excludes `after`");

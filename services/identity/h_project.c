@@ -15,7 +15,8 @@ static enum status require_platform(struct call *call)
 	struct project project;
 	enum status status = store_project_get(&store, &project);
 	if (status == ST_NOT_FOUND || (status == ST_OK && !project.platform))
-		return call_fail(call, ST_PERMISSION_DENIED, "", "Only keys of the first project may administer projects");
+		return call_fail(call, ST_PERMISSION_DENIED, "",
+		                 "Only keys of the first project may administer projects");
 	return status;
 }
 

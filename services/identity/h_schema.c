@@ -25,7 +25,8 @@ static enum status schema_reply(struct call *call, const struct attributes *sche
 	return ST_OK;
 }
 
-enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request_base,
+                                   ProtobufCMessage *reply_base)
 {
 	struct attributes schema;
 	identity_note(call);
@@ -92,7 +93,8 @@ static enum status schema_try_put(struct call *call, const struct attributes *wa
 	return store_schema_put(&store, after.version, definitions, &effects);
 }
 
-enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request_base,
+                                   ProtobufCMessage *reply_base)
 {
 	struct attributes wanted;
 	identity_note(call);

@@ -22,12 +22,12 @@ static enum status user_conflict(struct call *call, const struct store *store, c
 		return ST_ALREADY_EXISTS;
 	struct user_lookup lookup = {.logins = &write->user->email, .login_count = write->user->email ? 1 : 0};
 	struct id none = {0};
-	if (write->user->email &&
-	    (write->logins_added_count == 1 ||
-	     (store_import_find(&again, &lookup, &none, &matches, &count, &done) == ST_OK && count > 0 &&
-	      !id_equal(&matches[0].user, &write->user->id))))
+	if (write->user->email && (write->logins_added_count == 1 ||
+	                           (store_import_find(&again, &lookup, &none, &matches, &count, &done) == ST_OK &&
+	                            count > 0 && !id_equal(&matches[0].user, &write->user->id))))
 		field = "email";
-	if (write->logins_added_count == 1 && strcmp(write->logins_added[0], write->user->email ? write->user->email : ""))
+	if (write->logins_added_count == 1 &&
+	    strcmp(write->logins_added[0], write->user->email ? write->user->email : ""))
 		field = "login_ids";
 	return call_fail(call, ST_ALREADY_EXISTS, field, "A user with this login id exists");
 }
@@ -43,7 +43,8 @@ static enum status user_prepare_write(struct call *call, const struct user *user
 	return ret_write->search_text && ret_write->logins_added ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
-static enum status user_insert(struct call *call, const struct user *user, int64_t schema_version, Identity__User *reply)
+static enum status user_insert(struct call *call, const struct user *user, int64_t schema_version,
+                               Identity__User *reply)
 {
 	struct store_user_write write = {.schema_version = schema_version};
 	struct store store = identity_store(call);
@@ -151,16 +152,16 @@ static enum status update_prepare_write(struct call *call, const struct user *be
 	if (status != ST_OK || !old || !new)
 		return ST_RESOURCE_EXHAUSTED;
 	ret_write->before = before;
-	ret_write->logins_added = record_logins_minus(call->arena, new, new_count, old, old_count,
-	                                              &ret_write->logins_added_count);
-	ret_write->logins_removed = record_logins_minus(call->arena, old, old_count, new, new_count,
-	                                                &ret_write->logins_removed_count);
+	ret_write->logins_added =
+	    record_logins_minus(call->arena, new, new_count, old, old_count, &ret_write->logins_added_count);
+	ret_write->logins_removed =
+	    record_logins_minus(call->arena, old, old_count, new, new_count, &ret_write->logins_removed_count);
 	return ret_write->logins_added && ret_write->logins_removed ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
 /* Writes the step from before to after, unless they are the same. */
-static enum status update_write(struct call *call, const struct user *before, struct user *after, int64_t schema_version,
-                                Identity__User *reply)
+static enum status update_write(struct call *call, const struct user *before, struct user *after,
+                                int64_t schema_version, Identity__User *reply)
 {
 	struct store_user_write write = {.schema_version = schema_version};
 	struct store store = identity_store(call);

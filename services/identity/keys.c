@@ -70,7 +70,8 @@ bool keys_scope_valid(const char *scope)
 	return false;
 }
 
-struct store_effects keys_effects(struct call *call, Identity__Key *key, const ProtobufCMessage *reply, Events__Event *event)
+struct store_effects keys_effects(struct call *call, Identity__Key *key, const ProtobufCMessage *reply,
+                                  Events__Event *event)
 {
 	char *secret = key->secret;
 	key->secret = NULL;

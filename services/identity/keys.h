@@ -24,4 +24,5 @@ bool keys_scope_valid(const char *scope);
 
 /* As identity_effects, but the recorded reply lacks the key's secret: secrets are never stored. A repeated call is answered
  * with the key alone; rotating it gives another secret. */
-struct store_effects keys_effects(struct call *call, Identity__Key *key, const ProtobufCMessage *reply, Events__Event *event);
+struct store_effects keys_effects(struct call *call, Identity__Key *key, const ProtobufCMessage *reply,
+                                  Events__Event *event);

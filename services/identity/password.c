@@ -66,8 +66,7 @@ static bool inspect_argon2(const char *at, struct password_info *ret_info)
 		return false;
 	if (!take_text(&at, "$m=") || !take_number(&at, 8, PASSWORD_MEMORY_MAX_KIB, &info.memory_kib) ||
 	    !take_text(&at, ",t=") || !take_number(&at, 1, PASSWORD_PASSES_MAX, &info.passes) ||
-	    !take_text(&at, ",p=") || !take_number(&at, 1, PASSWORD_LANES_MAX, &lanes) ||
-	    info.memory_kib < 8 * lanes)
+	    !take_text(&at, ",p=") || !take_number(&at, 1, PASSWORD_LANES_MAX, &lanes) || info.memory_kib < 8 * lanes)
 		return false;
 	if (!take_text(&at, "$") || !take_span(&at, base64_alphabet, 11, 64) || !take_text(&at, "$") ||
 	    !take_span(&at, base64_alphabet, 22, 86) || *at)

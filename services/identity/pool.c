@@ -300,8 +300,7 @@ void pool_run_many(struct pool *pool, const struct pool_request *requests, size_
 	size_t window = pool->threads;
 	for (size_t i = 0; i < count + window; i++) {
 		if (i >= window && jobs[i % window])
-			ret_status[i - window] =
-			    pool_collect(pool, jobs[i % window], &ret_replies[i - window]);
+			ret_status[i - window] = pool_collect(pool, jobs[i % window], &ret_replies[i - window]);
 		jobs[i % window] = NULL;
 		if (i < count)
 			ret_status[i] = pool_submit_patiently(pool, &requests[i], &jobs[i % window],
@@ -332,7 +331,8 @@ struct pool *pool_new(const struct pool_options *options)
 	pool->last = &pool->first;
 	pool->cost_us = COST_START_US;
 	pool->window_start_us = INT64_MIN / 2;
-	pool->refused = metric_counter("denizen_hash_refused_total", "", "Password hashes refused because of the queue");
+	pool->refused =
+	    metric_counter("denizen_hash_refused_total", "", "Password hashes refused because of the queue");
 	pool->hash_time = metric_histogram("denizen_hash_seconds", "", "Time to make or check one password hash");
 	pool_init_sync(pool);
 	pthread_mutex_lock(&pool->lock); /* the threads begin when their number is known */

@@ -11,9 +11,9 @@ struct pool;
 
 enum pool_priority { POOL_IDLE, POOL_NICE, POOL_NORMAL };
 struct pool_options {
-	struct loop *loop;         /* NULL: callers are threads (tests, commands) */
-	unsigned threads;          /* 0 = number of cores */
-	unsigned queue_max;        /* waiting jobs, at least 4 */
+	struct loop *loop;  /* NULL: callers are threads (tests, commands) */
+	unsigned threads;   /* 0 = number of cores */
+	unsigned queue_max; /* waiting jobs, at least 4 */
 	enum pool_priority priority;
 	struct password_params params; /* of new hashes */
 };

@@ -118,7 +118,8 @@ static enum status apply_login_ids(struct call *call, const struct record_input 
 	for (size_t i = 0; i < input->login_id_count; i++) {
 		rules_reason reason = rules_login_canonical(input->login_ids[i], login);
 		if (reason)
-			return call_fail(call, ST_INVALID_ARGUMENT, arena_printf(call->arena, "login_ids[%zu]", i), "%s", reason);
+			return call_fail(call, ST_INVALID_ARGUMENT, arena_printf(call->arena, "login_ids[%zu]", i),
+			                 "%s", reason);
 		char *copy = arena_strdup(call->arena, login);
 		if (!copy)
 			return ST_RESOURCE_EXHAUSTED;
@@ -135,22 +136,23 @@ static enum status apply_login_ids(struct call *call, const struct record_input 
 }
 
 /* must_check: also when the input has no attributes. */
-static enum status apply_attributes(struct call *call, const struct record_input *input, const struct attributes *schema,
-                                    bool must_check, struct user *user)
+static enum status apply_attributes(struct call *call, const struct record_input *input,
+                                    const struct attributes *schema, bool must_check, struct user *user)
 {
 	struct pbjson_error error = {0};
 	const char *field = NULL, *reason = NULL, *merged = user->attributes;
 	enum status status = ST_OK;
 	if (input->attributes) {
-		status = pbjson_object(input->attributes, "attributes", RULES_ATTRIBUTES_MAX_BYTES, call->arena, &merged,
-		                       &error);
+		status = pbjson_object(input->attributes, "attributes", RULES_ATTRIBUTES_MAX_BYTES, call->arena,
+		                       &merged, &error);
 		if (status == ST_OK && (user->attributes || strstr(merged, "null")))
 			status = pbjson_merge(user->attributes ? user->attributes : "{}", merged, call->arena, &merged);
 		if (status == ST_OK && strlen(merged) > RULES_ATTRIBUTES_MAX_BYTES)
 			return refuse(call, "attributes", "The attributes of a user have at most 16384 bytes");
 	}
 	if (status == ST_INVALID_ARGUMENT)
-		return refuse(call, error.field ? error.field : "attributes", error.reason ? error.reason : "Not an object");
+		return refuse(call, error.field ? error.field : "attributes",
+		              error.reason ? error.reason : "Not an object");
 	if (status == ST_OK && (input->attributes || must_check))
 		status = attributes_check(schema, merged, call->arena, &field, &reason);
 	if (status == ST_INVALID_ARGUMENT)
@@ -222,8 +224,8 @@ enum status record_apply(struct call *call, const struct record_input *input, co
 	if (status == ST_OK)
 		status = apply_flags(call, input, &next);
 	if (status == ST_OK)
-		status = apply_attributes(call, input, schema, user->version == 0 || (user->attributes && !next.attributes),
-		                          &next);
+		status = apply_attributes(call, input, schema,
+		                          user->version == 0 || (user->attributes && !next.attributes), &next);
 	if (status == ST_OK && !next.email && !next.phone && !next.external_id && next.login_id_count == 0)
 		status = refuse(call, "email", "A user needs an email, a phone, login_ids or an external_id");
 	if (status == ST_OK)
@@ -335,13 +337,24 @@ enum status record_event(struct call *call, Events__EventType type, const struct
 }
 
 /* The values of a user's fields as JSON, in one order; NULL = has none. */
-enum { VALUE_STATUS, VALUE_EMAIL, VALUE_EMAIL_VERIFIED, VALUE_PHONE_VERIFIED, VALUE_LOGIN_IDS, VALUE_ATTRIBUTES,
-       VALUE_PASSWORD, VALUE_TEXTS, VALUES = VALUE_TEXTS + TEXT_FIELDS };
-static const char *const value_names[VALUE_TEXTS] = {
-    [VALUE_STATUS] = "status",           [VALUE_EMAIL] = "email",
-    [VALUE_EMAIL_VERIFIED] = "email_verified", [VALUE_PHONE_VERIFIED] = "phone_verified",
-    [VALUE_LOGIN_IDS] = "login_ids",     [VALUE_ATTRIBUTES] = "attributes",
-    [VALUE_PASSWORD] = "password"};
+enum {
+	VALUE_STATUS,
+	VALUE_EMAIL,
+	VALUE_EMAIL_VERIFIED,
+	VALUE_PHONE_VERIFIED,
+	VALUE_LOGIN_IDS,
+	VALUE_ATTRIBUTES,
+	VALUE_PASSWORD,
+	VALUE_TEXTS,
+	VALUES = VALUE_TEXTS + TEXT_FIELDS
+};
+static const char *const value_names[VALUE_TEXTS] = {[VALUE_STATUS] = "status",
+                                                     [VALUE_EMAIL] = "email",
+                                                     [VALUE_EMAIL_VERIFIED] = "email_verified",
+                                                     [VALUE_PHONE_VERIFIED] = "phone_verified",
+                                                     [VALUE_LOGIN_IDS] = "login_ids",
+                                                     [VALUE_ATTRIBUTES] = "attributes",
+                                                     [VALUE_PASSWORD] = "password"};
 
 static const char *json_text(struct arena *arena, const char *text)
 {

@@ -18,16 +18,16 @@ struct record_input {
 
 /* From any message that has the fields. */
 #define RECORD_INPUT(message)                                                                                          \
-	(struct record_input)                                                                                            \
-	{                                                                                                                \
-		.has_status = (message)->has_status, .status = (int16_t)(message)->status,                                   \
-		.has_email_verified = (message)->has_email_verified, .email_verified = (message)->email_verified,            \
-		.has_phone_verified = (message)->has_phone_verified, .phone_verified = (message)->phone_verified,            \
-		.email = (message)->email, .phone = (message)->phone, .name = (message)->name,                               \
-		.given_name = (message)->given_name, .family_name = (message)->family_name,                                  \
-		.picture = (message)->picture, .external_id = (message)->external_id,                                        \
-		.attributes = (message)->attributes_json, .login_ids = (message)->login_ids,                                 \
-		.login_id_count = (message)->n_login_ids,                                                                    \
+	(struct record_input)                                                                                          \
+	{                                                                                                              \
+		.has_status = (message)->has_status, .status = (int16_t)(message)->status,                             \
+		.has_email_verified = (message)->has_email_verified, .email_verified = (message)->email_verified,      \
+		.has_phone_verified = (message)->has_phone_verified, .phone_verified = (message)->phone_verified,      \
+		.email = (message)->email, .phone = (message)->phone, .name = (message)->name,                         \
+		.given_name = (message)->given_name, .family_name = (message)->family_name,                            \
+		.picture = (message)->picture, .external_id = (message)->external_id,                                  \
+		.attributes = (message)->attributes_json, .login_ids = (message)->login_ids,                           \
+		.login_id_count = (message)->n_login_ids,                                                              \
 	}
 
 /* Applies input to *user (zeroed but for id and status when it is new) in canonical form. Refusals are recorded in the call

@@ -31,10 +31,10 @@ MUST_USE rules_reason rules_email_canonical(const char *email, char ret_email[RU
  * Refuses control, format and unassigned characters, and spaces at either end. */
 MUST_USE rules_reason rules_login_canonical(const char *login_id, char ret_login[RULES_LOGIN_SIZE]);
 
-MUST_USE rules_reason rules_phone_check(const char *phone);             /* E.164: + and 7..15 digits */
+MUST_USE rules_reason rules_phone_check(const char *phone);                 /* E.164: + and 7..15 digits */
 MUST_USE rules_reason rules_text_check(const char *text, size_t max_bytes); /* 1..max_bytes, no control characters */
-MUST_USE rules_reason rules_picture_check(const char *picture);         /* http or https URL */
-MUST_USE rules_reason rules_password_check(const char *password);       /* length of a new password */
+MUST_USE rules_reason rules_picture_check(const char *picture);             /* http or https URL */
+MUST_USE rules_reason rules_password_check(const char *password);           /* length of a new password */
 
 /* Appends text folded for substring search (NFC, lower case) and a line end; NULL appends nothing. */
 void rules_search_add(struct buf *out, const char *text);

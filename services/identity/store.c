@@ -1,11 +1,11 @@
 /* What the statements of the identity schema have in common. */
 #include "store.h"
 
-enum status store_run(struct store *store, const struct db_stmt *stmt, const struct db_args *args, struct db_rows *ret_rows)
+enum status store_run(struct store *store, const struct db_stmt *stmt, const struct db_args *args,
+                      struct db_rows *ret_rows)
 {
-	enum status status = store->tx
-	                         ? db_tx_run(store->tx, stmt, args, store->arena, ret_rows)
-	                         : db_run(store->db, stmt, args, store->arena, store->deadline_us, ret_rows);
+	enum status status = store->tx ? db_tx_run(store->tx, stmt, args, store->arena, ret_rows)
+	                               : db_run(store->db, stmt, args, store->arena, store->deadline_us, ret_rows);
 	store->conflict = status == ST_ALREADY_EXISTS ? ret_rows->constraint : NULL;
 	return status;
 }

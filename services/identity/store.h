@@ -13,21 +13,21 @@
 /* What every statement needs of its call. */
 struct store {
 	struct db *db;
-	struct db_tx *tx;     /* NULL: statements run by themselves */
+	struct db_tx *tx; /* NULL: statements run by themselves */
 	struct arena *arena;
-	int64_t deadline_us;  /* monotonic */
+	int64_t deadline_us; /* monotonic */
 	struct id project;
 	const char *conflict; /* set with ST_ALREADY_EXISTS: the violated constraint */
 };
 
 /* What is committed together with a change: the event and the record that makes the write repeatable. */
 struct store_effects {
-	const void *event;         /* packed */
+	const void *event; /* packed */
 	size_t event_len;
 	const struct id *operation; /* NULL: none is recorded */
 	uint32_t method;
 	const uint8_t *request_hash;
-	const void *reply;         /* packed */
+	const void *reply; /* packed */
 	size_t reply_len;
 	int64_t at_us;
 };
@@ -83,8 +83,8 @@ struct store_new_project {
 MUST_USE enum status store_project_create(struct store *store, const struct store_new_project *created,
                                           const struct store_effects *effects);
 
-MUST_USE enum status store_key_create(struct store *store, const struct key *key, const uint8_t secret_hash[SHA256_SIZE],
-                                      const struct store_effects *effects);
+MUST_USE enum status store_key_create(struct store *store, const struct key *key,
+                                      const uint8_t secret_hash[SHA256_SIZE], const struct store_effects *effects);
 MUST_USE enum status store_key_get(struct store *store, const struct id *key_id, struct key *ret_key);
 /* Newest first, behind `before` (all ones = from the newest). */
 MUST_USE enum status store_key_list(struct store *store, const struct id *before, int limit, struct key **ret_keys,
@@ -94,8 +94,9 @@ MUST_USE enum status store_key_revoke(struct store *store, const struct id *key_
                                       const struct store_effects *effects);
 /* Gives the key (with its new prefix, at the version before) another secret; the present ones end at old_until_us.
  * ST_ABORTED when the version moved. */
-MUST_USE enum status store_key_rotate(struct store *store, const struct key *key, const uint8_t secret_hash[SHA256_SIZE],
-                                      int64_t old_until_us, const struct store_effects *effects);
+MUST_USE enum status store_key_rotate(struct store *store, const struct key *key,
+                                      const uint8_t secret_hash[SHA256_SIZE], int64_t old_until_us,
+                                      const struct store_effects *effects);
 /* The live key behind a secret, of any project. */
 MUST_USE enum status store_key_resolve(struct store *store, const uint8_t secret_hash[SHA256_SIZE], int64_t now_us,
                                        struct key_owner *ret_owner);
@@ -159,15 +160,15 @@ MUST_USE enum status store_user_rehash(struct store *store, const struct user *u
 enum user_order { ORDER_CREATED_DESC, ORDER_CREATED_ASC, ORDER_EMAIL_DESC, ORDER_EMAIL_ASC };
 struct user_query {
 	enum user_order order;
-	int16_t status;          /* 0 = all */
+	int16_t status; /* 0 = all */
 	int limit;
-	bool by_key;             /* continue behind the key below; else skip `offset` rows */
+	bool by_key; /* continue behind the key below; else skip `offset` rows */
 	int64_t after_created_us;
 	const char *after_email;
 	struct id after_id;
 	int64_t offset;
-	const char *pattern;     /* LIKE pattern over the search text; NULL = all */
-	bool walk;               /* pattern: read the project's rows one after another, without the trigram index */
+	const char *pattern; /* LIKE pattern over the search text; NULL = all */
+	bool walk;           /* pattern: read the project's rows one after another, without the trigram index */
 };
 struct user_page {
 	struct user *users;
@@ -187,7 +188,8 @@ struct user_lookup {
 	size_t external_id_count;
 };
 /* Every user that one of the values names, each once. */
-MUST_USE enum status store_user_lookup(struct store *store, const struct user_lookup *lookup, struct user_page *ret_page);
+MUST_USE enum status store_user_lookup(struct store *store, const struct user_lookup *lookup,
+                                       struct user_page *ret_page);
 
 /* ---- import ---- */
 
@@ -198,8 +200,9 @@ struct import_match {
 	struct id user;
 };
 /* Also says whether the operation was recorded: then the batch was written before. */
-MUST_USE enum status store_import_find(struct store *store, const struct user_lookup *lookup, const struct id *operation,
-                                       struct import_match **ret_matches, size_t *ret_count, bool *ret_done);
+MUST_USE enum status store_import_find(struct store *store, const struct user_lookup *lookup,
+                                       const struct id *operation, struct import_match **ret_matches, size_t *ret_count,
+                                       bool *ret_done);
 
 struct store_import {
 	const struct user *users; /* all texts canonical */

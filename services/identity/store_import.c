@@ -9,9 +9,12 @@ enum status store_import_find(struct store *store, const struct user_lookup *loo
 {
 	static const struct db_stmt stmt = {
 	    "import_find",
-	    "SELECT 0::int2, v, m.user_id FROM unnest($2) v, " SQL_LOGIN_OWNER("v") " "
-	    "UNION ALL SELECT 1::int2, e, m.user_id FROM unnest($3) e, " SQL_EXTERNAL_OWNER("e") " "
-	    "UNION ALL SELECT 2::int2, '', operation_id FROM operation WHERE project_id = $1 AND operation_id = $4",
+	    "SELECT 0::int2, v, m.user_id FROM unnest($2) v, " SQL_LOGIN_OWNER(
+	        "v") " "
+	             "UNION ALL SELECT 1::int2, e, m.user_id FROM unnest($3) e, " SQL_EXTERNAL_OWNER(
+	                 "e") " "
+	                      "UNION ALL SELECT 2::int2, '', operation_id FROM operation WHERE project_id = $1 AND "
+	                      "operation_id = $4",
 	    DB_READ};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -31,7 +34,8 @@ enum status store_import_find(struct store *store, const struct user_lookup *loo
 		int64_t kind = db_int(&rows, row, 0);
 		*ret_done |= kind == 2;
 		if (kind != 2)
-			matches[count++] = (struct import_match){kind == 1, db_text(&rows, row, 1), db_id(&rows, row, 2)};
+			matches[count++] =
+			    (struct import_match){kind == 1, db_text(&rows, row, 1), db_id(&rows, row, 2)};
 	}
 	*ret_matches = matches;
 	*ret_count = count;
@@ -40,8 +44,19 @@ enum status store_import_find(struct store *store, const struct user_lookup *loo
 
 /* ---- columns as arrays ---- */
 
-enum { TEXTS_EMAIL, TEXTS_PHONE, TEXTS_NAME, TEXTS_GIVEN, TEXTS_FAMILY, TEXTS_PICTURE, TEXTS_EXTERNAL, TEXTS_LOGINS,
-       TEXTS_ATTRIBUTES, TEXTS_HASH, TEXTS_COLUMNS };
+enum {
+	TEXTS_EMAIL,
+	TEXTS_PHONE,
+	TEXTS_NAME,
+	TEXTS_GIVEN,
+	TEXTS_FAMILY,
+	TEXTS_PICTURE,
+	TEXTS_EXTERNAL,
+	TEXTS_LOGINS,
+	TEXTS_ATTRIBUTES,
+	TEXTS_HASH,
+	TEXTS_COLUMNS
+};
 
 struct import_columns {
 	struct id *ids;
@@ -117,23 +132,29 @@ enum status store_import_insert(struct store *store, const struct store_import *
 {
 	static const struct db_stmt stmt = {
 	    "import_insert",
-	    "WITH w AS (INSERT INTO users (project_id, user_id, status, email_verified, phone_verified, created_at_us, email, "
-	    "phone, name, given_name, family_name, picture, external_id, login_ids, attributes, password_hash, search_text, "
+	    "WITH w AS (INSERT INTO users (project_id, user_id, status, email_verified, phone_verified, created_at_us, "
+	    "email, "
+	    "phone, name, given_name, family_name, picture, external_id, login_ids, attributes, password_hash, "
+	    "search_text, "
 	    "version, epoch, updated_at_us, email_key) "
 	    "SELECT $1, r.id, r.status, r.ev, r.pv, r.created, r.email, r.phone, r.name, r.given, r.family, r.picture, "
 	    "r.external, string_to_array(r.logins, E'\\n'), r.attributes::jsonb, r.hash, r.search, 1, 0, $27, "
 	    "coalesce(r.email, '') FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
-	    "AS r (id, status, ev, pv, created, email, phone, name, given, family, picture, external, logins, attributes, "
-	    "hash, search) WHERE " SQL_SCHEMA_IS("$21") " RETURNING user_id, status), "
-	    "o AS (INSERT INTO outbox (project_id, event) SELECT $1, e FROM unnest($20) e WHERE EXISTS (SELECT 1 FROM w)), "
-	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) "
-	    "SELECT $1, status, (get_byte(uuid_send(user_id), 15) & 15)::int2, count(*) FROM w GROUP BY 2, 3 ORDER BY 2, 3 "
-	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + excluded.n), "
-	    "p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "
-	    "SELECT $1, $23, $24, $25, $26, $27 WHERE $22::bytea IS NULL AND EXISTS (SELECT 1 FROM w)), "
-	    "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v.value, v.user_id "
-	    "FROM unnest($18, $19) v (value, user_id) WHERE EXISTS (SELECT 1 FROM w)) "
-	    "SELECT count(*)::int8 FROM w",
+	    "AS r (id, status, ev, pv, created, email, phone, name, given, family, picture, external, logins, "
+	    "attributes, "
+	    "hash, search) WHERE " SQL_SCHEMA_IS(
+	        "$21") " RETURNING user_id, status), "
+	               "o AS (INSERT INTO outbox (project_id, event) SELECT $1, e FROM unnest($20) e WHERE EXISTS "
+	               "(SELECT 1 FROM w)), "
+	               "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) "
+	               "SELECT $1, status, (get_byte(uuid_send(user_id), 15) & 15)::int2, count(*) FROM w GROUP BY 2, "
+	               "3 ORDER BY 2, 3 "
+	               "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + excluded.n), "
+	               "p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "
+	               "SELECT $1, $23, $24, $25, $26, $27 WHERE $22::bytea IS NULL AND EXISTS (SELECT 1 FROM w)), "
+	               "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v.value, v.user_id "
+	               "FROM unnest($18, $19) v (value, user_id) WHERE EXISTS (SELECT 1 FROM w)) "
+	               "SELECT count(*)::int8 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};

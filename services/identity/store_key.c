@@ -15,13 +15,15 @@ enum status store_project_get(struct store *store, struct project *ret_project)
 	if (status == ST_OK && rows.count == 0)
 		status = ST_NOT_FOUND;
 	if (status == ST_OK)
-		*ret_project = (struct project){store->project, db_text(&rows, 0, 0), db_bool(&rows, 0, 1), db_int(&rows, 0, 2)};
+		*ret_project =
+		    (struct project){store->project, db_text(&rows, 0, 0), db_bool(&rows, 0, 1), db_int(&rows, 0, 2)};
 	return status;
 }
 
 enum status store_project_platform(struct store *store, struct id *ret_project)
 {
-	static const struct db_stmt stmt = {"project_platform", "SELECT project_id FROM project WHERE platform", DB_READ};
+	static const struct db_stmt stmt = {"project_platform", "SELECT project_id FROM project WHERE platform",
+	                                    DB_READ};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	enum status status = store_run(store, &stmt, &args, &rows);
@@ -78,16 +80,18 @@ static void args_add_key(struct db_args *args, struct arena *arena, const struct
 enum status store_project_create(struct store *store, const struct store_new_project *created,
                                  const struct store_effects *effects)
 {
-	static const struct db_stmt stmt = {
-	    "project_create",
-	    "WITH w AS (INSERT INTO project (project_id, name, platform, created_at_us) VALUES ($2, $3, $4, $5) RETURNING 1), "
-	    "k AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, prefix, version, created_at_us, expires_at_us) "
-	    "SELECT $2, $6, $7, $8, $9, $10, $11, $12, $13 FROM w), "
-	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $14, $2, $6, $13 FROM w), "
-	    "o AS (INSERT INTO outbox (project_id, event) SELECT $2, e.event FROM w, "
-	    "(VALUES (1, $15), (2, $21)) e (n, event) ORDER BY e.n), "
-	    SQL_OPERATION("$16", "$17", "$18", "$19", "$20") " SELECT 1 FROM w",
-	    DB_WRITE};
+	static const struct db_stmt stmt = {"project_create",
+	                                    "WITH w AS (INSERT INTO project (project_id, name, platform, "
+	                                    "created_at_us) VALUES ($2, $3, $4, $5) RETURNING 1), "
+	                                    "k AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, "
+	                                    "prefix, version, created_at_us, expires_at_us) "
+	                                    "SELECT $2, $6, $7, $8, $9, $10, $11, $12, $13 FROM w), "
+	                                    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, "
+	                                    "expires_at_us) SELECT $14, $2, $6, $13 FROM w), "
+	                                    "o AS (INSERT INTO outbox (project_id, event) SELECT $2, e.event FROM w, "
+	                                    "(VALUES (1, $15), (2, $21)) e (n, event) ORDER BY e.n), " SQL_OPERATION(
+	                                        "$16", "$17", "$18", "$19", "$20") " SELECT 1 FROM w",
+	                                    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	db_arg_id(&args, &store->project);
@@ -109,8 +113,8 @@ enum status store_key_create(struct store *store, const struct key *key, const u
 	    "key_create",
 	    "WITH w AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, prefix, version, created_at_us, "
 	    "expires_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING 1), "
-	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $10, $1, $2, $9 FROM w), "
-	    SQL_OUTBOX("$11") ", " SQL_OPERATION("$12", "$13", "$14", "$15", "$16") " SELECT 1 FROM w",
+	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $10, $1, $2, $9 FROM "
+	    "w), " SQL_OUTBOX("$11") ", " SQL_OPERATION("$12", "$13", "$14", "$15", "$16") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -123,7 +127,8 @@ enum status store_key_create(struct store *store, const struct key *key, const u
 
 #define KEY_COLUMNS "k.key_id, k.kind, k.name, k.scopes, k.prefix, k.version, k.created_at_us, k.expires_at_us"
 
-static enum status key_from_row(struct store *store, const struct db_rows *rows, int row, int first, struct key *ret_key)
+static enum status key_from_row(struct store *store, const struct db_rows *rows, int row, int first,
+                                struct key *ret_key)
 {
 	struct key key = {.id = db_id(rows, row, first)};
 	key.kind = (int16_t)db_int(rows, row, first + 1);
@@ -192,10 +197,11 @@ enum status store_key_revoke(struct store *store, const struct id *key_id, int64
 {
 	static const struct db_stmt stmt = {
 	    "key_revoke",
-	    "WITH w AS (UPDATE api_key SET revoked_at_us = $3, version = version + 1 WHERE project_id = $1 AND key_id = $2 "
+	    "WITH w AS (UPDATE api_key SET revoked_at_us = $3, version = version + 1 WHERE project_id = $1 AND key_id "
+	    "= $2 "
 	    "AND revoked_at_us IS NULL RETURNING 1), "
-	    "s AS (DELETE FROM key_secret USING w WHERE project_id = $1 AND key_id = $2), "
-	    SQL_OUTBOX("$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
+	    "s AS (DELETE FROM key_secret USING w WHERE project_id = $1 AND key_id = $2), " SQL_OUTBOX(
+	        "$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -216,8 +222,8 @@ enum status store_key_rotate(struct store *store, const struct key *key, const u
 	    "AND version = $4 AND revoked_at_us IS NULL RETURNING 1), "
 	    "d AS (UPDATE key_secret SET expires_at_us = least(coalesce(expires_at_us, $6), $6) FROM w "
 	    "WHERE project_id = $1 AND key_id = $2), "
-	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $5, $1, $2, $7 FROM w), "
-	    SQL_OUTBOX("$8") ", " SQL_OPERATION("$9", "$10", "$11", "$12", "$13") " SELECT 1 FROM w",
+	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $5, $1, $2, $7 FROM "
+	    "w), " SQL_OUTBOX("$8") ", " SQL_OPERATION("$9", "$10", "$11", "$12", "$13") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};

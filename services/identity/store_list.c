@@ -9,33 +9,38 @@
 
 /* One status' share of the keys, at most `most`. The test of $2 is made once: it decides whether the scan runs at all. */
 #define SQL_KEYS_OF(number, key, direction, condition, most)                                                           \
-	"(SELECT " key " AS k, user_id FROM users WHERE project_id = $1 AND status = " number " AND $2 IN (0, " number   \
+	"(SELECT " key " AS k, user_id FROM users WHERE project_id = $1 AND status = " number " AND $2 IN (0, " number \
 	") AND " condition " ORDER BY " key " " direction ", user_id " direction " LIMIT " most ")"
 #define SQL_KEYS(key, direction, condition, most)                                                                      \
-	SQL_KEYS_OF("1", key, direction, condition, most)                                                                  \
-	" UNION ALL " SQL_KEYS_OF("2", key, direction, condition, most)                                                    \
-	" UNION ALL " SQL_KEYS_OF("3", key, direction, condition, most)
+	SQL_KEYS_OF("1", key, direction, condition, most)                                                              \
+	" UNION ALL " SQL_KEYS_OF("2", key, direction, condition, most) " UNION ALL " SQL_KEYS_OF("3", key, direction, \
+	                                                                                          condition, most)
 
 /* $1 project, $2 status or 0, $3 limit, $4 key, $5 id; a row of nothing but the total when the page is empty. */
 #define SQL_PAGE(key, direction, condition, most, skip)                                                                \
-	"WITH t AS (SELECT coalesce(sum(n), 0)::int8 AS n FROM user_count WHERE project_id = $1 AND $2 IN (0, status)), " \
-	"s AS MATERIALIZED (SELECT k, user_id FROM (" SQL_KEYS(key, direction, condition, most) ") keys "                \
-	"ORDER BY k " direction ", user_id " direction " LIMIT $3" skip ") "                                               \
-	"SELECT t.n, " USER_SHOWN("u") " FROM t LEFT JOIN (s JOIN users u ON u.project_id = $1 AND u.user_id = s.user_id) "  \
-	"ON true ORDER BY s.k " direction ", s.user_id " direction
+	"WITH t AS (SELECT coalesce(sum(n), 0)::int8 AS n FROM user_count WHERE project_id = $1 AND $2 IN (0, "        \
+	"status)), "                                                                                                   \
+	"s AS MATERIALIZED (SELECT k, user_id FROM (" SQL_KEYS(                                                        \
+	    key, direction, condition,                                                                                 \
+	    most) ") keys "                                                                                            \
+	          "ORDER BY k " direction ", user_id " direction " LIMIT $3" skip ") "                                 \
+	          "SELECT t.n, " USER_SHOWN(                                                                           \
+	              "u") " FROM t LEFT JOIN (s JOIN users u ON u.project_id = $1 AND u.user_id = s.user_id) "        \
+	                   "ON true ORDER BY s.k " direction ", s.user_id " direction
 #define SQL_AFTER(key, direction, comparison)                                                                          \
 	SQL_PAGE(key, direction, "(" key ", user_id) " comparison " ($4, $5)", "$3", "")
 #define SQL_OFFSET(key, direction) SQL_PAGE(key, direction, "true", "$3 + $4", " OFFSET $4")
 
 /* As above over the matches of $4; `text` is the searched expression: the bare column lets the trigram index find them. */
 #define SQL_MATCHES(key, direction, text, condition)                                                                   \
-	"WITH m AS MATERIALIZED (SELECT " key " AS k, user_id FROM users WHERE project_id = $1 AND $2 IN (0, status) "   \
-	"AND " text " LIKE $4), "                                                                                          \
-	"t AS (SELECT count(*)::int8 AS n FROM m), "                                                                       \
-	"s AS MATERIALIZED (SELECT k, user_id FROM m WHERE " condition                                                     \
-	" ORDER BY k " direction ", user_id " direction " LIMIT $3 OFFSET $5) "                                            \
-	"SELECT t.n, " USER_SHOWN("u") " FROM t LEFT JOIN (s JOIN users u ON u.project_id = $1 AND u.user_id = s.user_id) "  \
-	"ON true ORDER BY s.k " direction ", s.user_id " direction
+	"WITH m AS MATERIALIZED (SELECT " key " AS k, user_id FROM users WHERE project_id = $1 AND $2 IN (0, status) " \
+	"AND " text " LIKE $4), "                                                                                      \
+	"t AS (SELECT count(*)::int8 AS n FROM m), "                                                                   \
+	"s AS MATERIALIZED (SELECT k, user_id FROM m WHERE " condition " ORDER BY k " direction ", user_id " direction \
+	" LIMIT $3 OFFSET $5) "                                                                                        \
+	"SELECT t.n, " USER_SHOWN(                                                                                     \
+	    "u") " FROM t LEFT JOIN (s JOIN users u ON u.project_id = $1 AND u.user_id = s.user_id) "                  \
+	         "ON true ORDER BY s.k " direction ", s.user_id " direction
 #define SQL_SEARCH(key, direction, comparison, text)                                                                   \
 	SQL_MATCHES(key, direction, text, "(NOT $6 OR (k, user_id) " comparison " ($7, $8))")
 #define INDEXED "search_text"
@@ -131,10 +136,13 @@ enum status store_user_lookup(struct store *store, const struct user_lookup *loo
 	static const struct db_stmt stmt = {
 	    "user_lookup",
 	    "WITH f AS MATERIALIZED (SELECT user_id FROM unnest($2) user_id "
-	    "UNION SELECT m.user_id FROM unnest($3) v, " SQL_LOGIN_OWNER("v") " "
-	    "UNION SELECT m.user_id FROM unnest($4) e, " SQL_EXTERNAL_OWNER("e") ") "
-	    "SELECT 0::int8, " USER_SHOWN("u") " FROM f, LATERAL "
-	    "(SELECT * FROM users WHERE project_id = $1 AND user_id = f.user_id LIMIT 1) u",
+	    "UNION SELECT m.user_id FROM unnest($3) v, " SQL_LOGIN_OWNER(
+	        "v") " "
+	             "UNION SELECT m.user_id FROM unnest($4) e, " SQL_EXTERNAL_OWNER(
+	                 "e") ") "
+	                      "SELECT 0::int8, " USER_SHOWN(
+	                          "u") " FROM f, LATERAL "
+	                               "(SELECT * FROM users WHERE project_id = $1 AND user_id = f.user_id LIMIT 1) u",
 	    DB_READ};
 	struct db_args args = {0};
 	struct db_rows rows = {0};

@@ -76,8 +76,8 @@ enum status store_user_by_login(struct store *store, const char *login, struct u
 	static const struct db_stmt stmt = {
 	    "user_by_login",
 	    "SELECT " USER_SHOWN("u") ", u.password_hash FROM login_id l "
-	    "JOIN users u ON u.project_id = l.project_id AND u.user_id = l.user_id "
-	    "WHERE l.project_id = $1 AND l.value = $2",
+	                              "JOIN users u ON u.project_id = l.project_id AND u.user_id = l.user_id "
+	                              "WHERE l.project_id = $1 AND l.value = $2",
 	    DB_READ};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -121,16 +121,20 @@ enum status store_user_create(struct store *store, const struct store_user_write
 {
 	static const struct db_stmt stmt = {
 	    "user_create",
-	    "WITH w AS (INSERT INTO users (project_id, user_id, status, email, email_verified, phone, phone_verified, name, "
+	    "WITH w AS (INSERT INTO users (project_id, user_id, status, email, email_verified, phone, phone_verified, "
+	    "name, "
 	    "given_name, family_name, picture, external_id, login_ids, attributes, password_hash, version, epoch, "
 	    "created_at_us, updated_at_us, email_key, search_text) "
 	    "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $30, $18, $19, $20 "
-	    "WHERE " SQL_SCHEMA_IS("$23") " RETURNING 1), "
-	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $3, $21, 1 FROM w "
-	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + 1), "
-	    SQL_OUTBOX("$24") ", " SQL_OPERATION("$25", "$26", "$27", "$28", "$29") ", "
-	    "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v, $2 FROM w, unnest($22) v) "
-	    "SELECT 1 FROM w",
+	    "WHERE " SQL_SCHEMA_IS(
+	        "$23") " RETURNING 1), "
+	               "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $3, $21, 1 FROM w "
+	               "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + 1), " SQL_OUTBOX(
+	                   "$24") ", " SQL_OPERATION("$25", "$26", "$27", "$28",
+	                                             "$29") ", "
+	                                                    "l AS (INSERT INTO login_id (project_id, value, user_id) "
+	                                                    "SELECT $1, v, $2 FROM w, unnest($22) v) "
+	                                                    "SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -146,19 +150,26 @@ enum status store_user_update(struct store *store, const struct store_user_write
 {
 	static const struct db_stmt stmt = {
 	    "user_update",
-	    "WITH w AS (UPDATE users SET status = $3, email = $4, email_verified = $5, phone = $6, phone_verified = $7, "
+	    "WITH w AS (UPDATE users SET status = $3, email = $4, email_verified = $5, phone = $6, phone_verified = "
+	    "$7, "
 	    "name = $8, given_name = $9, family_name = $10, picture = $11, external_id = $12, login_ids = $13, "
 	    "attributes = $14, password_hash = $15, version = $16, epoch = $17, updated_at_us = $18, email_key = $19, "
 	    "search_text = $20 WHERE project_id = $1 AND user_id = $2 AND version = $30 AND epoch = $31 "
-	    "AND password_hash IS NOT DISTINCT FROM $34 AND " SQL_SCHEMA_IS("$23") " RETURNING 1), "
-	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) "
-	    "SELECT $1, s.status, $21, s.n FROM w, (VALUES ($3, 1), ($32, -1)) s (status, n) WHERE $3 <> $32 "
-	    "ORDER BY s.status ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + excluded.n), "
-	    SQL_OUTBOX("$24") ", " SQL_OPERATION("$25", "$26", "$27", "$28", "$29") ", "
-	    "d AS (DELETE FROM login_id USING w WHERE cardinality($33) > 0 AND project_id = $1 AND value = ANY ($33) "
-	    "AND user_id = $2), "
-	    "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v, $2 FROM w, unnest($22) v) "
-	    "SELECT 1 FROM w",
+	    "AND password_hash IS NOT DISTINCT FROM $34 AND " SQL_SCHEMA_IS(
+	        "$23") " RETURNING 1), "
+	               "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) "
+	               "SELECT $1, s.status, $21, s.n FROM w, (VALUES ($3, 1), ($32, -1)) s (status, n) WHERE $3 <> "
+	               "$32 "
+	               "ORDER BY s.status ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + "
+	               "excluded.n), " SQL_OUTBOX("$24") ", " SQL_OPERATION(
+	                   "$25", "$26", "$27", "$28",
+	                   "$29") ", "
+	                          "d AS (DELETE FROM login_id USING w WHERE cardinality($33) > 0 AND project_id = $1 "
+	                          "AND value = ANY ($33) "
+	                          "AND user_id = $2), "
+	                          "l AS (INSERT INTO login_id (project_id, value, user_id) SELECT $1, v, $2 FROM w, "
+	                          "unnest($22) v) "
+	                          "SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -181,12 +192,14 @@ enum status store_user_delete(struct store *store, const struct user *before, in
 	    "WITH w AS (DELETE FROM users WHERE project_id = $1 AND user_id = $2 AND version = $3 AND epoch = $4 "
 	    "RETURNING 1), "
 	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $5, $6, -1 FROM w "
-	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n - 1), "
-	    SQL_OUTBOX("$7") ", " SQL_OPERATION("$8", "$9", "$10", "$11", "$12") ", "
-	    "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = $13 AND user_id = $2), "
-	    "m AS (DELETE FROM login_id USING w WHERE cardinality($14) > 0 AND project_id = $1 AND value = ANY ($14) "
-	    "AND user_id = $2) "
-	    "SELECT 1 FROM w",
+	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n - 1), " SQL_OUTBOX("$7") ", " SQL_OPERATION(
+	        "$8", "$9", "$10", "$11",
+	        "$12") ", "
+	               "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = $13 AND user_id = $2), "
+	               "m AS (DELETE FROM login_id USING w WHERE cardinality($14) > 0 AND project_id = $1 AND value = "
+	               "ANY ($14) "
+	               "AND user_id = $2) "
+	               "SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -207,8 +220,8 @@ enum status store_user_bump_epoch(struct store *store, const struct user *before
 {
 	static const struct db_stmt stmt = {
 	    "user_bump_epoch",
-	    "WITH w AS (UPDATE users SET epoch = $3 + 1 WHERE project_id = $1 AND user_id = $2 AND epoch = $3 RETURNING 1), "
-	    SQL_OUTBOX("$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
+	    "WITH w AS (UPDATE users SET epoch = $3 + 1 WHERE project_id = $1 AND user_id = $2 AND epoch = $3 "
+	    "RETURNING 1), " SQL_OUTBOX("$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -224,7 +237,8 @@ enum status store_user_rehash(struct store *store, const struct user *user, cons
 {
 	static const struct db_stmt stmt = {
 	    "user_rehash",
-	    "UPDATE users SET password_hash = $4 WHERE project_id = $1 AND user_id = $2 AND password_hash = $3", DB_WRITE};
+	    "UPDATE users SET password_hash = $4 WHERE project_id = $1 AND user_id = $2 AND password_hash = $3",
+	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	db_arg_id(&args, &store->project);

@@ -3,7 +3,10 @@
 
 TestSuite(identity_import, .init = world_start, .fini = world_stop);
 
-#define ROW(...) {.base = PROTOBUF_C_MESSAGE_INIT(&identity__import_row__descriptor), __VA_ARGS__}
+#define ROW(...)                                                                                                       \
+	{                                                                                                              \
+		.base = PROTOBUF_C_MESSAGE_INIT(&identity__import_row__descriptor), __VA_ARGS__                        \
+	}
 #define BCRYPT "$2b$04$abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK"
 
 static enum status import_rows(Identity__ImportRow *rows, size_t count, Identity__ImportUsersReply **ret_reply)
@@ -23,7 +26,8 @@ Test(identity_import, mixed)
 {
 	char *logins[] = {"b1", "b2"};
 	Identity__ImportRow rows[] = {
-	    ROW(.email = (char *)"A@x.com", .password_hash = (char *)BCRYPT, .has_created_at_us = true, .created_at_us = 5),
+	    ROW(.email = (char *)"A@x.com", .password_hash = (char *)BCRYPT, .has_created_at_us = true,
+	        .created_at_us = 5),
 	    ROW(.email = (char *)"not an address"),
 	    ROW(.external_id = (char *)"e1", .password = (char *)"long enough", .login_ids = logins, .n_login_ids = 2),
 	    ROW(.email = (char *)"a@X.com", .name = (char *)"same as the first"),
@@ -32,7 +36,8 @@ Test(identity_import, mixed)
 	    ROW(.has_status = true, .status = USER_INVITED, .phone = (char *)"+4915112345678"),
 	    ROW(.email = (char *)"f@x.com", .attributes_json = (char *)"{\"a\":[1,2]}"),
 	};
-	static const char *const expected[] = {"created", "error", "created", "exists", "error", "exists", "created", "created"};
+	static const char *const expected[] = {"created", "error",  "created", "exists",
+	                                       "error",   "exists", "created", "created"};
 	Identity__ImportUsersReply *reply;
 	cr_assert_eq(import_rows(rows, 8, &reply), ST_OK, "%s", world.call.reason);
 	cr_assert_eq(reply->n_results, 8);
@@ -48,12 +53,15 @@ Test(identity_import, mixed)
 	cr_expect_str_eq(world_sql("SELECT count(*) FROM outbox"), "4");
 	cr_expect_str_eq(world_sql("SELECT created_at_us FROM users WHERE email = 'a@x.com'"), "5");
 	cr_expect_str_eq(world_sql("SELECT login_ids FROM users WHERE external_id = 'e1'"), "{b1,b2}");
-	cr_expect_str_eq(world_sql("SELECT substr(password_hash, 1, 9) FROM users WHERE external_id = 'e1'"), "$argon2id");
+	cr_expect_str_eq(world_sql("SELECT substr(password_hash, 1, 9) FROM users WHERE external_id = 'e1'"),
+	                 "$argon2id");
 	world_check_counts();
 	/* The same again, as a resumed import does: nothing is written. */
 	cr_assert_eq(import_rows(rows, 8, &reply), ST_OK);
 	for (size_t i = 0; i < 8; i++)
-		cr_expect_str_eq(reply->results[i]->status, i == 6 ? "created" : strcmp(expected[i], "error") ? "exists" : "error");
+		cr_expect_str_eq(reply->results[i]->status, i == 6                         ? "created"
+		                                            : strcmp(expected[i], "error") ? "exists"
+		                                                                           : "error");
 	cr_expect_str_eq(world_sql("SELECT count(*) FROM users"), "5"); /* only a phone: nothing tells them apart */
 	world_check_counts();
 }
@@ -87,11 +95,14 @@ Test(identity_import, full_batches)
 		Identity__ImportUsersReply *reply;
 		for (int i = 0; i < 500; i++) {
 			int n = batch * 500 + i;
-			snprintf(emails[i], sizeof(emails[i]), "user.%08x@example%d.com", (unsigned)n * 2654435761u, n % 500);
-			snprintf(names[i], sizeof(names[i]), "User %x %x", (unsigned)n * 40503u, (unsigned)n * 2246822519u);
+			snprintf(emails[i], sizeof(emails[i]), "user.%08x@example%d.com", (unsigned)n * 2654435761u,
+			         n % 500);
+			snprintf(names[i], sizeof(names[i]), "User %x %x", (unsigned)n * 40503u,
+			         (unsigned)n * 2246822519u);
 			snprintf(externals[i], sizeof(externals[i]), "ext-%d", n);
-			rows[i] = (Identity__ImportRow)ROW(.email = emails[i], .name = names[i], .external_id = externals[i],
-			                                   .password_hash = (char *)BCRYPT);
+			rows[i] =
+			    (Identity__ImportRow)ROW(.email = emails[i], .name = names[i], .external_id = externals[i],
+			                             .password_hash = (char *)BCRYPT);
 		}
 		cr_assert_eq(import_rows(rows, 500, &reply), ST_OK);
 		for (int i = 0; i < 500; i++)

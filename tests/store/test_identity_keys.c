@@ -55,7 +55,8 @@ Test(identity_keys, projects)
 	cr_assert_eq(world_call(M_IDENTITY_LIST_PROJECTS, &list, &projects), ST_OK);
 	cr_assert(projects->n_data == 1 && !projects->next);
 	request.name = (char *)"";
-	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_PROJECT, &request, &created)), "invalid_argument name");
+	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_PROJECT, &request, &created)),
+	                 "invalid_argument name");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "2");
 	/* There is one platform. */
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM project WHERE platform"), "1");
@@ -74,12 +75,14 @@ Test(identity_keys, life_of_a_key)
 	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)), "invalid_argument scopes");
 	request.scopes = bad;
 	request.n_scopes = 1;
-	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)), "invalid_argument scopes[0]");
+	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)),
+	                 "invalid_argument scopes[0]");
 	request.scopes = scopes;
 	request.n_scopes = 2;
 	request.has_expires_at_us = true;
 	request.expires_at_us = 5;
-	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)), "invalid_argument expires_at");
+	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)),
+	                 "invalid_argument expires_at");
 	request.has_expires_at_us = false;
 	request.name = (char *)"backend";
 	cr_assert_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_OK, "%s", world.call.reason);

@@ -96,7 +96,8 @@ Test(identity_users, refusals)
 		cr_expect_str_eq(world_outcome(status), cases[i].outcome, "case %zu: %s", i, world_outcome(status));
 	}
 	char *login = (char *)"taken@example.com";
-	Identity__CreateUserRequest other = WITH(.email = (char *)"fresh@example.com", .login_ids = &login, .n_login_ids = 1);
+	Identity__CreateUserRequest other =
+	    WITH(.email = (char *)"fresh@example.com", .login_ids = &login, .n_login_ids = 1);
 	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_USER, &other, &user)), "already_exists login_ids");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM users"), "1");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "1");
@@ -159,7 +160,8 @@ Test(identity_users, update)
 	request.password = NULL;
 	request.null_fields = bad;
 	request.n_null_fields = 1;
-	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_UPDATE_USER, &request, &changed)), "invalid_argument status");
+	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_UPDATE_USER, &request, &changed)),
+	                 "invalid_argument status");
 }
 
 Test(identity_users, delete_frees_login_ids)
@@ -181,7 +183,8 @@ Test(identity_users, delete_frees_login_ids)
 
 Test(identity_users, attribute_schema)
 {
-	Identity__AttributeDefinition plan = IDENTITY__ATTRIBUTE_DEFINITION__INIT, tags = IDENTITY__ATTRIBUTE_DEFINITION__INIT;
+	Identity__AttributeDefinition plan = IDENTITY__ATTRIBUTE_DEFINITION__INIT,
+	                              tags = IDENTITY__ATTRIBUTE_DEFINITION__INIT;
 	Identity__AttributeDefinition *list[] = {&plan, &tags};
 	Identity__AttributeSchema schema = IDENTITY__ATTRIBUTE_SCHEMA__INIT, *stored;
 	Identity__CreateUserRequest request = IDENTITY__CREATE_USER_REQUEST__INIT;
@@ -221,7 +224,8 @@ Test(identity_users, attribute_schema)
 	world_sql("UPDATE attribute_schema SET version = 3, "
 	          "definitions = '[{\"name\":\"n\",\"type\":2,\"required\":true}]'");
 	request.email = (char *)"z@example.com";
-	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_USER, &request, &user)), "invalid_argument attributes.plan");
+	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_USER, &request, &user)),
+	                 "invalid_argument attributes.plan");
 	cr_expect_eq(world_call(M_IDENTITY_GET_ATTRIBUTE_SCHEMA, &schema, &stored), ST_OK);
 	cr_expect_eq(stored->version, 3);
 	world_check_counts();
@@ -268,12 +272,14 @@ Test(identity_users, lists)
 	char project[64], hex[33];
 	hex_encode(world.project.bytes, 16, hex);
 	snprintf(project, sizeof(project), "'%s'::uuid", hex);
-	snprintf(sql, sizeof(sql),
-	         "INSERT INTO users SELECT %s, gen_random_uuid(), 1 + i %% 3, CASE WHEN i %% 5 > 0 THEN 'u' || i || '@x.com' END,"
-	         " false, NULL, false, 'N%%_' || i, NULL, NULL, NULL, NULL, '{}', NULL, NULL, 1, 0, 1000 + i / 4, 1, "
-	         "CASE WHEN i %% 5 > 0 THEN 'u' || i || '@x.com' ELSE '' END, 'u' || i || E'@x.com\\nn%%_' || i || E'\\n' "
-	         "FROM generate_series(1, 60) i",
-	         project);
+	snprintf(
+	    sql, sizeof(sql),
+	    "INSERT INTO users SELECT %s, gen_random_uuid(), 1 + i %% 3, CASE WHEN i %% 5 > 0 THEN 'u' || i || "
+	    "'@x.com' END,"
+	    " false, NULL, false, 'N%%_' || i, NULL, NULL, NULL, NULL, '{}', NULL, NULL, 1, 0, 1000 + i / 4, 1, "
+	    "CASE WHEN i %% 5 > 0 THEN 'u' || i || '@x.com' ELSE '' END, 'u' || i || E'@x.com\\nn%%_' || i || E'\\n' "
+	    "FROM generate_series(1, 60) i",
+	    project);
 	world_sql(sql);
 	snprintf(sql, sizeof(sql),
 	         "INSERT INTO user_count SELECT project_id, status, 0, count(*) FROM users GROUP BY 1, 2; SELECT 1");
@@ -368,8 +374,9 @@ Test(identity_users, sign_in)
 	/* An imported hash is replaced at the next sign-in, without an event. */
 	world_sql("UPDATE users SET password_hash = '$2b$04$abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK'");
 	cr_assert_eq(sign_in("eve", "not it", &auth), ST_INVALID_CREDENTIALS);
-	world_sql("UPDATE users SET password_hash = "
-	          "'$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1'");
+	world_sql(
+	    "UPDATE users SET password_hash = "
+	    "'$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1'");
 	cr_assert_eq(sign_in("eve", "Hello world!", &auth), ST_OK);
 	cr_assert_str_eq(world_sql("SELECT substr(password_hash, 1, 24) FROM users"), "$argon2id$v=19$m=8192,t=");
 	cr_assert_eq(sign_in("eve", "Hello world!", &auth), ST_OK);

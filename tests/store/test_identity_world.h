@@ -14,7 +14,7 @@
 
 struct identity_world {
 	char name[64], conninfo[512];
-	PGconn *owner;   /* on the test's own database, search_path identity */
+	PGconn *owner; /* on the test's own database, search_path identity */
 	struct service_run run;
 	struct identity_state state;
 	struct arena *arena;
@@ -145,9 +145,10 @@ __attribute__((unused)) static const char *world_outcome(enum status status)
 /* The sum of the counters, by status (0 = all), must be what the table holds. */
 __attribute__((unused)) static void world_check_counts(void)
 {
-	cr_assert_str_eq(world_sql("SELECT count(*) FROM (SELECT project_id, status, sum(n) n FROM user_count GROUP BY 1, 2 "
-	                           "HAVING sum(n) <> 0 EXCEPT SELECT project_id, status, count(*) FROM users GROUP BY 1, 2) x"),
-	                 "0");
+	cr_assert_str_eq(
+	    world_sql("SELECT count(*) FROM (SELECT project_id, status, sum(n) n FROM user_count GROUP BY 1, 2 "
+	              "HAVING sum(n) <> 0 EXCEPT SELECT project_id, status, count(*) FROM users GROUP BY 1, 2) x"),
+	    "0");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM login_id l WHERE NOT EXISTS (SELECT 1 FROM users u WHERE "
 	                           "u.project_id = l.project_id AND u.user_id = l.user_id AND "
 	                           "(l.value = u.email OR l.value = ANY (u.login_ids)))"),

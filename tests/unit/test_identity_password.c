@@ -180,7 +180,8 @@ Test(identity_password, pool_many)
 	cr_assert(password_init() && pool);
 	memset(replies, 0, sizeof(replies));
 	for (int i = 0; i < 9; i++)
-		requests[i] = (struct pool_request){.password = right, .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC};
+		requests[i] =
+		    (struct pool_request){.password = right, .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC};
 	pool_run_many(pool, requests, 9, statuses, replies);
 	for (int i = 0; i < 9; i++) {
 		cr_expect_eq(statuses[i], ST_OK, "%d", i);

@@ -18,9 +18,9 @@ Test(identity_rules, email)
 	    {"ann@XN--BCHER-KVA.example", "ann@xn--bcher-kva.example"},
 	    {"ann@ｅｘａｍｐｌｅ.com", "ann@example.com"},
 	    {"jörg@x.de", "jörg@x.de"},
-	    {"jo\xcc\x88rg@x.de", "jörg@x.de"},   /* NFD gives the same mailbox */
-	    {"JÖRG@x.de", "JÖRG@x.de"},           /* no Unicode folding */
-	    {"\xc4\xb1@x.de", "\xc4\xb1@x.de"},   /* dotless i is not i */
+	    {"jo\xcc\x88rg@x.de", "jörg@x.de"}, /* NFD gives the same mailbox */
+	    {"JÖRG@x.de", "JÖRG@x.de"},         /* no Unicode folding */
+	    {"\xc4\xb1@x.de", "\xc4\xb1@x.de"}, /* dotless i is not i */
 	    {"K@x.de", "k@x.de"},
 	    {"\xe2\x84\xaa@x.de", "\xe2\x84\xaa@x.de"}, /* Kelvin sign: NFC makes it K only below */
 	    {"", NULL},
@@ -55,7 +55,8 @@ Test(identity_rules, email)
 		else if (strcmp(cases[i].email, "\xe2\x84\xaa@x.de") == 0)
 			cr_expect(!reason && strcmp(email, "K@x.de") == 0, "Kelvin gave %s", email);
 		else
-			cr_expect(!reason && strcmp(email, cases[i].canonical) == 0, "%s gave %s", cases[i].email, email);
+			cr_expect(!reason && strcmp(email, cases[i].canonical) == 0, "%s gave %s", cases[i].email,
+			          email);
 	}
 	char long_local[400];
 	memset(long_local, 'a', sizeof(long_local));
@@ -71,16 +72,28 @@ Test(identity_rules, login)
 	static const struct {
 		const char *login, *canonical;
 	} cases[] = {
-	    {"Bob", "bob"},          {"ＢＯＢ", "bob"},        {"STRASSE", "strasse"}, {"Straße", "strasse"},
-	    {"Bob@X.DE", "bob@x.de"}, {"user name", "user name"}, {"\xe2\x84\xaa", "k"},  {"ſ", "s"},
-	    {"", NULL},              {" bob", NULL},           {"bob ", NULL},         {"b\tb", NULL},
-	    {"b\xe2\x80\x8b", NULL}, {"\xef\xbb\xbf", NULL},    {"+49151123", "+49151123"},
+	    {"Bob", "bob"},
+	    {"ＢＯＢ", "bob"},
+	    {"STRASSE", "strasse"},
+	    {"Straße", "strasse"},
+	    {"Bob@X.DE", "bob@x.de"},
+	    {"user name", "user name"},
+	    {"\xe2\x84\xaa", "k"},
+	    {"ſ", "s"},
+	    {"", NULL},
+	    {" bob", NULL},
+	    {"bob ", NULL},
+	    {"b\tb", NULL},
+	    {"b\xe2\x80\x8b", NULL},
+	    {"\xef\xbb\xbf", NULL},
+	    {"+49151123", "+49151123"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char login[RULES_LOGIN_SIZE] = "untouched", again[RULES_LOGIN_SIZE];
 		rules_reason reason = rules_login_canonical(cases[i].login, login);
 		cr_expect_eq(reason == NULL, cases[i].canonical != NULL, "%s", cases[i].login);
-		cr_expect(!cases[i].canonical || strcmp(login, cases[i].canonical) == 0, "%s gave %s", cases[i].login, login);
+		cr_expect(!cases[i].canonical || strcmp(login, cases[i].canonical) == 0, "%s gave %s", cases[i].login,
+		          login);
 		if (!reason) /* stable: the form of the form is the form */
 			cr_expect(!rules_login_canonical(login, again) && strcmp(login, again) == 0);
 	}
@@ -119,8 +132,8 @@ Test(identity_rules, search)
 		const char *term, *pattern;
 		size_t run;
 	} cases[] = {
-	    {"Ann", "%ann%", 3},        {"50%_\\", "%50\\%\\_\\\\%", 2}, {"a.b", "%a.b%", 1},
-	    {"ÜBER", "%über%", 4},      {"@gmail", "%@gmail%", 5},
+	    {"Ann", "%ann%", 3},   {"50%_\\", "%50\\%\\_\\\\%", 2}, {"a.b", "%a.b%", 1},
+	    {"ÜBER", "%über%", 4}, {"@gmail", "%@gmail%", 5},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct buf out = {0};
