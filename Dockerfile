@@ -1,25 +1,5 @@
 # One image for all processes of Denizen (target denizen), and the two that stand around it: edge and postgres.
-FROM debian:bookworm-slim AS build
-RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      gcc libc6-dev cmake ninja-build pkg-config python3 protobuf-compiler protobuf-c-compiler libprotobuf-c-dev \
-      libcivetweb-dev libzmq3-dev libpq-dev libssl-dev libjansson-dev libsodium-dev libargon2-dev \
-      libcrypt-dev libutf8proc-dev libidn2-dev && rm -rf /var/lib/apt/lists/*
-WORKDIR /src
-COPY CMakeLists.txt CMakePresets.json ./
-COPY cmake cmake
-COPY proto proto
-COPY common common
-# The subscriber's library needs czmq, which the processes do not: its folder leaves itself out.
-COPY sdk/c/CMakeLists.txt sdk/c/
-COPY deploy/CMakeLists.txt deploy/
-COPY deploy/launcher deploy/launcher
-COPY services services
-COPY gateway gateway
-RUN cmake --preset release && ninja -C build/release && mkdir /out && \
-    for p in audit claims gateway identity keys session; do \
-      find build/release -type f -name "denizen-$p" -exec cp {} /out/ \; && strip "/out/denizen-$p" || exit 1; \
-    done
-
+# Those come first: a builder that makes every stage before its target does not compile for them.
 FROM debian:bookworm-slim AS base
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get upgrade -y && rm -rf /var/lib/apt/lists/*
 
@@ -45,6 +25,27 @@ RUN mkdir -p /etc/postgresql-common/createcluster.d && \
 COPY deploy/image/denizen-postgres /usr/local/bin/
 USER postgres
 ENTRYPOINT ["/usr/local/bin/denizen-postgres"]
+
+FROM debian:bookworm-slim AS build
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      gcc libc6-dev cmake ninja-build pkg-config python3 protobuf-compiler protobuf-c-compiler libprotobuf-c-dev \
+      libcivetweb-dev libzmq3-dev libpq-dev libssl-dev libjansson-dev libsodium-dev libargon2-dev \
+      libcrypt-dev libutf8proc-dev libidn2-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
+COPY proto proto
+COPY common common
+# The subscriber's library needs czmq, which the processes do not: its folder leaves itself out.
+COPY sdk/c/CMakeLists.txt sdk/c/
+COPY deploy/CMakeLists.txt deploy/
+COPY deploy/launcher deploy/launcher
+COPY services services
+COPY gateway gateway
+RUN cmake --preset release && ninja -C build/release && mkdir /out && \
+    for p in audit claims gateway identity keys session; do \
+      find build/release -type f -name "denizen-$p" -exec cp {} /out/ \; && strip "/out/denizen-$p" || exit 1; \
+    done
 
 FROM base AS denizen
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \

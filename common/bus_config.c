@@ -13,7 +13,8 @@ const struct cfg_item bus_config_items[] = {
     {"DENIZEN_BUS_LISTEN", CFG_TEXT, "", 0, 0,
      "Address and port of this service's bus socket, for example 0.0.0.0:7001; its PUB socket uses the port + 1000. "
      "Empty: all addresses and the port of processes.txt."},
-    {"DENIZEN_BUS_IDENTITY", CFG_TEXT, "identity:7001", 0, 0, "Where identity listens: host:port, several with commas."},
+    {"DENIZEN_BUS_IDENTITY", CFG_TEXT, "identity:7001", 0, 0,
+     "Where identity listens: host:port, several with commas."},
     {"DENIZEN_BUS_CLAIMS", CFG_TEXT, "claims:7002", 0, 0, "Where claims listens: host:port, several with commas."},
     {"DENIZEN_BUS_SESSION", CFG_TEXT, "session:7003", 0, 0, "Where session listens: host:port, several with commas."},
     {"DENIZEN_BUS_AUDIT", CFG_TEXT, "audit:7004", 0, 0, "Where audit listens: host:port, several with commas."},

@@ -13,9 +13,9 @@ extern const struct cfg_item bus_config_items[];
 struct bus_config {
 	const struct process_info *self;
 	char secret_key[Z85_KEY_SIZE], public_key[Z85_KEY_SIZE];
-	char server_keys[8][Z85_KEY_SIZE];  /* by PROCESS_ number */
-	const char *endpoints[8];           /* by PROCESS_ number; NULL = no peer */
-	const char *public_dir;             /* borrowed from cfg */
+	char server_keys[8][Z85_KEY_SIZE]; /* by PROCESS_ number */
+	const char *endpoints[8];          /* by PROCESS_ number; NULL = no peer */
+	const char *public_dir;            /* borrowed from cfg */
 };
 
 /* Reads keys and endpoints for the process `self`. Logs and returns ST_INVALID_ARGUMENT when a key is missing or malformed. */
@@ -29,14 +29,14 @@ struct client *bus_config_client(const struct bus_config *config, struct loop *l
 struct allow_entry {
 	char key[Z85_KEY_SIZE];
 	char process[32];
-	struct id project;    /* subscribers bound to one project; zero = none */
-	char user_id[96];     /* what ZAP reports for a connection of this key */
+	struct id project; /* subscribers bound to one project; zero = none */
+	char user_id[96];  /* what ZAP reports for a connection of this key */
 };
 #define ALLOW_MAX 256
 struct allow_list {
 	struct allow_entry entries[ALLOW_MAX];
 	unsigned count;
-	int64_t modified_ns;  /* of the file when it was read */
+	int64_t modified_ns; /* of the file when it was read */
 };
 /* Reads public_dir/allow when it changed since *list was read. ST_NOT_FOUND without the file; *list is kept then. */
 MUST_USE enum status allow_list_read(const char *public_dir, struct allow_list *list);

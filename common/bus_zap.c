@@ -69,7 +69,8 @@ static void zap_readable(void *arg)
 		}
 		const struct allow_entry *entry = count == ZAP_FRAMES ? zap_judge(zap, frames) : NULL;
 		if (!entry)
-			metric_add(metric_counter("denizen_bus_refused_total", "", "Bus connections refused by ZAP"), 1);
+			metric_add(metric_counter("denizen_bus_refused_total", "", "Bus connections refused by ZAP"),
+			           1);
 		zap_reply(zap, &frames[1], entry);
 		for (int i = 0; i < count; i++)
 			zmq_msg_close(&frames[i]);

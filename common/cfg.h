@@ -9,7 +9,7 @@
 enum cfg_kind { CFG_TEXT, CFG_INT, CFG_BOOL, CFG_SECRET };
 
 struct cfg_item {
-	const char *name;      /* environment variable, DENIZEN_... */
+	const char *name; /* environment variable, DENIZEN_... */
 	enum cfg_kind kind;
 	const char *otherwise; /* default as text; NULL = must be set */
 	int64_t min, max;      /* CFG_INT only */

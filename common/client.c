@@ -248,9 +248,9 @@ static enum status client_take_reply(struct pending *pending, struct client_call
 		call->ret_reason = pending->reason[0] ? arena_strdup(arena, pending->reason) : NULL;
 		return status;
 	}
-	ProtobufCMessage *reply = protobuf_c_message_unpack(pending->method->reply, arena_protobuf(arena),
-	                                                    zmq_msg_size(&pending->reply),
-	                                                    zmq_msg_data(&pending->reply));
+	ProtobufCMessage *reply =
+	    protobuf_c_message_unpack(pending->method->reply, arena_protobuf(arena), zmq_msg_size(&pending->reply),
+	                              zmq_msg_data(&pending->reply));
 	if (!reply)
 		return ST_INTERNAL;
 	*ret_reply = reply;
@@ -262,8 +262,8 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 {
 	struct client *client = pending->client;
 	int64_t now_us = clock_monotonic_us();
-	pending->deadline_us = call->deadline_us ? call->deadline_us
-	                                         : now_us + (int64_t)pending->method->timeout_ms * US_PER_MS;
+	pending->deadline_us =
+	    call->deadline_us ? call->deadline_us : now_us + (int64_t)pending->method->timeout_ms * US_PER_MS;
 	if (pending->deadline_us - now_us < 2 * RESERVE_US)
 		return ST_DEADLINE_EXCEEDED;
 	if (!bus_body(request, &pending->body))

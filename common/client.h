@@ -11,8 +11,9 @@ struct client;
 
 struct client_options {
 	struct loop *loop;
-	const char *self;             /* process name in processes.txt: decides the peers */
-	const char *const *endpoints; /* by PROCESS_ number: "identity:7001" or "127.0.0.1:7001,127.0.0.1:7011"; NULL = not a peer */
+	const char *self; /* process name in processes.txt: decides the peers */
+	const char *const
+	    *endpoints; /* by PROCESS_ number: "identity:7001" or "127.0.0.1:7001,127.0.0.1:7011"; NULL = not a peer */
 	const char *curve_public, *curve_secret; /* Z85, own pair; NULL = no CURVE (tests only) */
 	const char *const *server_keys;          /* by PROCESS_ number: Z85 public key of that service */
 };
@@ -23,13 +24,13 @@ void client_free(struct client **client);
 /* What a call carries besides its message. A zeroed struct is valid. */
 struct client_call {
 	struct id project;
-	const char *actor;            /* borrowed */
-	struct id operation;          /* writes: same for all attempts; zero = a fresh one */
+	const char *actor;             /* borrowed */
+	struct id operation;           /* writes: same for all attempts; zero = a fresh one */
 	const uint8_t *operation_hash; /* SHA256_SIZE bytes or NULL */
 	uint8_t trace[16];
-	int64_t deadline_us;          /* monotonic; 0 = the method's default */
+	int64_t deadline_us; /* monotonic; 0 = the method's default */
 	/* filled on return */
-	const char *ret_field;        /* in the arena or NULL */
+	const char *ret_field; /* in the arena or NULL */
 	const char *ret_reason;
 	uint32_t ret_retry_after_ms;
 };

@@ -26,9 +26,9 @@ struct replica {
 	void *dealer, *monitor;
 	struct loop_watch *dealer_watch, *monitor_watch;
 	enum replica_state state;
-	bool connected, leaving;        /* leaving: no longer in the DNS answer */
+	bool connected, leaving; /* leaving: no longer in the DNS answer */
 	unsigned outstanding, max_in_flight, load;
-	int64_t heard_us, pinged_us;    /* monotonic */
+	int64_t heard_us, pinged_us; /* monotonic */
 };
 
 struct peer {

@@ -168,8 +168,8 @@ static void replica_monitor_readable(void *arg)
 		else if (event == ZMQ_EVENT_DISCONNECTED)
 			replica_on_disconnected(replica);
 		else
-			metric_add(metric_counter("denizen_bus_handshake_failures_total", "", "Refused bus connections"),
-			           1);
+			metric_add(
+			    metric_counter("denizen_bus_handshake_failures_total", "", "Refused bus connections"), 1);
 	}
 }
 

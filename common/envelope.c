@@ -106,8 +106,8 @@ void bus_message_close(struct bus_message *message)
 
 Bus__Header *bus_header(struct bus_message *message, struct arena *arena)
 {
-	Bus__Header *header = bus__header__unpack(arena_protobuf(arena), zmq_msg_size(&message->head),
-	                                          zmq_msg_data(&message->head));
+	Bus__Header *header =
+	    bus__header__unpack(arena_protobuf(arena), zmq_msg_size(&message->head), zmq_msg_data(&message->head));
 	return header && header->version == BUS_VERSION && header->has_kind ? header : NULL;
 }
 

@@ -19,9 +19,9 @@ void bus_socket_curve_client(void *socket, const char *own_public, const char *o
 
 /* One received message. Close with bus_message_close. */
 struct bus_message {
-	zmq_msg_t route;  /* routing id, ROUTER only */
+	zmq_msg_t route; /* routing id, ROUTER only */
 	zmq_msg_t head;
-	zmq_msg_t body;   /* empty for control messages */
+	zmq_msg_t body; /* empty for control messages */
 	bool has_route;
 };
 /* Receives the next message without waiting. Extra frames are read and dropped, and the message refused.

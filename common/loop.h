@@ -20,8 +20,8 @@ struct loop;
 struct loop *loop_new(void);
 void loop_free(struct loop **loop);
 void *loop_zmq_context(struct loop *loop);
-void loop_run(struct loop *loop);  /* on the calling thread until loop_stop */
-void loop_stop(struct loop *loop); /* any thread */
+void loop_run(struct loop *loop);             /* on the calling thread until loop_stop */
+void loop_stop(struct loop *loop);            /* any thread */
 bool loop_on_thread(const struct loop *loop); /* the caller is the loop's thread */
 
 /* Runs fn(arg) on the loop's thread soon, in order of posting. Any thread. */
@@ -52,7 +52,7 @@ void fiber_sleep_us(struct loop *loop, int64_t us);
 /* ---- one-shot completion ---- */
 struct wait {
 	struct loop *loop;
-	void *fiber;        /* the waiting fiber, NULL for a thread */
+	void *fiber; /* the waiting fiber, NULL for a thread */
 	atomic_int state;
 	bool suspended;
 	bool timed_out;

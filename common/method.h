@@ -9,8 +9,8 @@
 
 struct method {
 	uint32_t id;
-	const char *service;    /* process that answers: "identity"; "common" = every service; "gateway" = local */
-	const char *name;       /* "GetUser" */
+	const char *service; /* process that answers: "identity"; "common" = every service; "gateway" = local */
+	const char *name;    /* "GetUser" */
 	const ProtobufCMessageDescriptor *request;
 	const ProtobufCMessageDescriptor *reply;
 	bool write;             /* changes something: carries an operation id, is not retried blindly */
@@ -33,11 +33,11 @@ const struct method *method_find(uint32_t id);
 /* A process of proto/processes.txt. */
 struct process_info {
 	const char *name;
-	uint32_t number;        /* index: PROCESS_... */
-	uint32_t service;       /* method id / 1000; 0 = not callable */
-	uint16_t port;          /* bus port; PUB is port + 1000 */
-	const char *role;       /* database role and schema; NULL = none */
-	uint32_t peers;         /* bits of processes it may call */
+	uint32_t number;  /* index: PROCESS_... */
+	uint32_t service; /* method id / 1000; 0 = not callable */
+	uint16_t port;    /* bus port; PUB is port + 1000 */
+	const char *role; /* database role and schema; NULL = none */
+	uint32_t peers;   /* bits of processes it may call */
 };
 extern const struct process_info process_table[];
 extern const unsigned process_count;

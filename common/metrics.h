@@ -11,7 +11,8 @@ struct metric;
  * give the same metric. Any thread; never NULL (aborts when 4096 metrics exist: label sets must be bounded). */
 struct metric *metric_counter(const char *name, const char *labels, const char *help);
 struct metric *metric_gauge(const char *name, const char *labels, const char *help);
-struct metric *metric_histogram(const char *name, const char *labels, const char *help); /* microseconds in, seconds out */
+struct metric *metric_histogram(const char *name, const char *labels,
+                                const char *help); /* microseconds in, seconds out */
 
 void metric_add(struct metric *metric, int64_t by);
 void metric_set(struct metric *metric, int64_t value);

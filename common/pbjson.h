@@ -1,6 +1,6 @@
 /* JSON <-> protobuf by field descriptor. The names are the proto field names, with these conventions:
  *   x_json  string holding JSON      <-> member "x", any JSON object (depth and size bounded)
- *   x_at_us int64 microseconds       <-> member "x_at", RFC 3339 text
+ *   x_at_us int64 microseconds       <-> member "x_at", RFC 3339 text (and at_us <-> "at")
  *   enum    FOO_BAR_ACTIVE           <-> "active" (the enum's own prefix removed, lower case)
  *   bytes                            <-> base64url text
  *   null_fields (repeated string)    <-  the names of members that were null (merge patches); elsewhere null is refused

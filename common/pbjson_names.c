@@ -16,7 +16,8 @@ enum pbjson_shape pbjson_field_shape(const ProtobufCFieldDescriptor *field, size
 	size_t len = strlen(field->name);
 
 	*ret_name_len = len;
-	if (field->type == PROTOBUF_C_TYPE_INT64 && ends_with(field->name, len, "_at_us", 6)) {
+	if (field->type == PROTOBUF_C_TYPE_INT64 &&
+	    (ends_with(field->name, len, "_at_us", 6) || strcmp(field->name, "at_us") == 0)) {
 		*ret_name_len = len - 3;
 		return PBJSON_TIME;
 	}

@@ -121,8 +121,7 @@ static enum status inbound_settle(struct inbound *inbound, enum status failure, 
 	const void *stored = db_bytes(&rows, 0, 2, &reply_len);
 	if ((uint32_t)db_int(&rows, 0, 0) != call->method->id || hash_len != SHA256_SIZE ||
 	    memcmp(hash, call->request_hash, SHA256_SIZE) != 0)
-		return call_fail(call, ST_CONFLICT, "Idempotency-Key",
-		                 "this key was used before with another request");
+		return call_fail(call, ST_CONFLICT, "Idempotency-Key", "this key was used before with another request");
 	ProtobufCMessage *message =
 	    protobuf_c_message_unpack(call->method->reply, arena_protobuf(call->arena), reply_len, stored);
 	if (!message)
@@ -235,8 +234,8 @@ static enum status inbound_run(struct inbound *inbound, ProtobufCMessage **ret_r
 {
 	struct call *call = &inbound->call;
 	ProtobufCMessage *request =
-	    protobuf_c_message_unpack(call->method->request, arena_protobuf(call->arena),
-	                              zmq_msg_size(&inbound->body), zmq_msg_data(&inbound->body));
+	    protobuf_c_message_unpack(call->method->request, arena_protobuf(call->arena), zmq_msg_size(&inbound->body),
+	                              zmq_msg_data(&inbound->body));
 	ProtobufCMessage *reply = arena_alloc(call->arena, call->method->reply->sizeof_message);
 	if (!request || !reply)
 		return call_fail(call, ST_INVALID_ARGUMENT, "", "the message cannot be read");
@@ -340,7 +339,8 @@ static void server_on_request(struct server *server, struct bus_message *message
 	enum status status = server_admit(server, method, caller);
 	struct inbound *inbound = status == ST_OK ? arena_alloc(arena, sizeof(*inbound)) : NULL;
 	if (!inbound) {
-		server_refuse(server, &message->route, header->call_id, status == ST_OK ? ST_RESOURCE_EXHAUSTED : status);
+		server_refuse(server, &message->route, header->call_id,
+		              status == ST_OK ? ST_RESOURCE_EXHAUSTED : status);
 		server_give_arena(server, arena);
 		return;
 	}
@@ -473,7 +473,8 @@ static bool server_register_metrics(struct server *server)
 			continue;
 		char labels[96];
 		snprintf(labels, sizeof(labels), "method=\"%s\"", method_table[i].name);
-		server->by_method[i] = metric_histogram("denizen_call_seconds", labels, "Time at the service, by method");
+		server->by_method[i] =
+		    metric_histogram("denizen_call_seconds", labels, "Time at the service, by method");
 	}
 	return true;
 }
@@ -482,7 +483,8 @@ static bool server_register_metrics(struct server *server)
 static bool server_complete(struct server *server)
 {
 	for (unsigned i = 0; i < method_count; i++) {
-		if (strcmp(method_table[i].service, server->self->name) == 0 && !server_handler(server, method_table[i].id)) {
+		if (strcmp(method_table[i].service, server->self->name) == 0 &&
+		    !server_handler(server, method_table[i].id)) {
 			log_event(LOG_ERROR, "a method has no handler", "method", method_table[i].name, NULL);
 			return false;
 		}

@@ -5,9 +5,9 @@
 #include "cfg.h"
 #include "client.h"
 #include "db.h"
+#include "events.pb-c.h"
 #include "loop.h"
 #include "method.h"
-#include "events.pb-c.h"
 #include "outbox.h"
 #include "secret.h"
 #include "status.h"
@@ -16,18 +16,18 @@ struct service;
 
 /* One request being handled. Lives until the handler returns. */
 struct call {
-	struct service_run *run;      /* the process: db, client, cfg, state */
+	struct service_run *run; /* the process: db, client, cfg, state */
 	const struct method *method;
-	struct id project;            /* tenant; zero when the caller has none */
-	const char *actor;            /* prefixed id of the key or user; "" when none */
-	struct id operation;          /* writes: never zero */
+	struct id project;                 /* tenant; zero when the caller has none */
+	const char *actor;                 /* prefixed id of the key or user; "" when none */
+	struct id operation;               /* writes: never zero */
 	uint8_t request_hash[SHA256_SIZE]; /* of the client's request */
 	uint8_t trace[16];
-	int64_t deadline_us;          /* monotonic */
-	const char *caller;           /* process name of the peer, from its CURVE key */
-	struct id caller_project;     /* subscribers bound to one project; else zero */
-	struct arena *arena;          /* freed after the reply was packed */
-	const char *field;            /* set by call_fail */
+	int64_t deadline_us;      /* monotonic */
+	const char *caller;       /* process name of the peer, from its CURVE key */
+	struct id caller_project; /* subscribers bound to one project; else zero */
+	struct arena *arena;      /* freed after the reply was packed */
+	const char *field;        /* set by call_fail */
 	const char *reason;
 	uint32_t retry_after_ms;
 };
@@ -48,14 +48,15 @@ struct service_run {
 	struct client *client;
 	struct cfg *cfg;
 	struct outbox *outbox;
-	struct server *server;        /* the bus side, private to common/ */
-	void *state;                  /* the service's own, from service->start */
+	struct server *server; /* the bus side, private to common/ */
+	void *state;           /* the service's own, from service->start */
 };
 
 struct service {
-	const char *name;                   /* in processes.txt */
-	const struct handler *handlers;     /* ended by method 0; every method of the service must be there */
-	const struct cfg_item *cfg_items;   /* the service's own configuration, ended by an item without name; may be NULL */
+	const char *name;               /* in processes.txt */
+	const struct handler *handlers; /* ended by method 0; every method of the service must be there */
+	const struct cfg_item
+	    *cfg_items; /* the service's own configuration, ended by an item without name; may be NULL */
 	const struct migration *migrations; /* ended by one without sql; generated from schema/ */
 	/* Optional. Called once before the loop runs; may spawn fibers through loop_post. Sets run->state. */
 	enum status (*start)(struct service_run *run);
@@ -64,7 +65,7 @@ struct service {
 	const struct service_command {
 		const char *name;
 		int (*fn)(struct cfg *cfg, int argc, char **argv);
-	} *commands;
+	} * commands;
 };
 
 /* main of a service: `run` (default), `migrate`, `health`, `config`, `config --reference`, and the service's own commands.

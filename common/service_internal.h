@@ -6,8 +6,8 @@
 #include "envelope.h"
 #include "service.h"
 
-#define IN_FLIGHT_MAX 1024  /* calls that one replica works on at once */
-#define CALLERS_MAX 128     /* connections that are told GOAWAY */
+#define IN_FLIGHT_MAX 1024 /* calls that one replica works on at once */
+#define CALLERS_MAX 128    /* connections that are told GOAWAY */
 #define ARENAS_IDLE_MAX 128
 
 /* The bus side of a service process. */

@@ -20,7 +20,8 @@
 static const struct cfg_item db_items[] = {
     {"DENIZEN_DB", CFG_SECRET, "", 0, 0, "libpq connection string of the service's own role."},
     {"DENIZEN_DB_OWNER", CFG_SECRET, "", 0, 0, "libpq connection string of the database's owner, for migrate only."},
-    {"DENIZEN_DB_ROLE_PASSWORD", CFG_SECRET, "", 0, 0, "Password that migrate gives to the service's role; empty: none."},
+    {"DENIZEN_DB_ROLE_PASSWORD", CFG_SECRET, "", 0, 0,
+     "Password that migrate gives to the service's role; empty: none."},
     {"DENIZEN_DB_READ_LANES", CFG_INT, "1", 1, 8, "Pipelined connections for reads."},
     {"DENIZEN_DB_WRITE_LANES", CFG_INT, "6", 1, 8, "Pipelined connections for writes."},
     {"DENIZEN_DB_TX_LANES", CFG_INT, "2", 1, 8, "Connections for transactions of several statements."},
@@ -160,9 +161,8 @@ static int command_migrate(const struct service *service, struct cfg *cfg)
 		log_event(LOG_ERROR, "set DENIZEN_DB_OWNER to migrate", NULL);
 		return 2;
 	}
-	enum status status =
-	    migrate_run(owner, process_find(service->name)->role, cfg_text(cfg, "DENIZEN_DB_ROLE_PASSWORD"),
-	                service->migrations);
+	enum status status = migrate_run(owner, process_find(service->name)->role,
+	                                 cfg_text(cfg, "DENIZEN_DB_ROLE_PASSWORD"), service->migrations);
 	return status == ST_OK ? 0 : 1;
 }
 

@@ -24,15 +24,16 @@ typedef const struct token_key *(*token_key_find)(void *arg, const struct id *pr
 
 struct token_claims {
 	struct id project, user, session, jti;
-	int64_t epoch;              /* claim tv */
+	int64_t epoch; /* claim tv */
 	int64_t issued_at_sec, expires_at_sec;
 	const char *issuer, *audience;
-	const char *payload;        /* whole payload as received, compact JSON, in the arena */
+	const char *payload; /* whole payload as received, compact JSON, in the arena */
 };
 
 /* Reads the unverified issuer's project id out of a token, to know whose keys to load. ST_INVALID_TOKEN when malformed.
  * The issuer is <base url>/v1/projects/<prj_...>; nothing else of the token may be believed. */
-MUST_USE enum status token_peek(const char *token, size_t len_bytes, struct id *ret_project, char ret_kid[TOKEN_KID_SIZE]);
+MUST_USE enum status token_peek(const char *token, size_t len_bytes, struct id *ret_project,
+                                char ret_kid[TOKEN_KID_SIZE]);
 
 /* Verifies shape (three canonical base64url segments), header (typ at+jwt, alg ES256, kid, nothing critical), signature,
  * iss = issuer_base + "/v1/projects/" + project, exp, nbf, iat within TOKEN_SKEW_SEC of now_sec, sub, sid, tv, jti.

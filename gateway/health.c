@@ -6,6 +6,7 @@
 #include "metrics_merge.h"
 #include "server.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const peers_missing[] = {
@@ -65,21 +66,26 @@ static void health_collect(struct exchange *exchange, unsigned process, struct m
 static void health_serve_metrics(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
-	struct metrics_merge merge = {0};
+	struct metrics_merge *merge = calloc(1, sizeof(*merge)); /* too large for a server thread's stack */
 	struct buf own = {0};
+	if (merge == NULL) {
+		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
+		return;
+	}
 	metric_set(metric_gauge("denizen_revocation_entries", "", "Users and sessions in the revocation memory."),
 	           revocation_count(gateway->revocation));
 	metric_set(metric_gauge("denizen_ready", "", "1 when the gateway is ready."), health_reason(gateway) == NULL);
 	metrics_print(&own, "gateway", gateway->instance);
-	metrics_merge_add(&merge, own.data, own.len);
+	metrics_merge_add(merge, own.data, own.len);
 	for (unsigned process = 0; process < PROCESS_COUNT; process++) {
 		if (process_table[process].service != 0 && process != PROCESS_GATEWAY)
-			health_collect(exchange, process, &merge);
+			health_collect(exchange, process, merge);
 	}
 	exchange->response.status = 200;
 	exchange->response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-	metrics_merge_print(&merge, &exchange->response.body);
-	metrics_merge_free(&merge);
+	metrics_merge_print(merge, &exchange->response.body);
+	metrics_merge_free(merge);
+	free(merge);
 	buf_free(&own);
 }
 

@@ -171,6 +171,16 @@ static enum status import_check(struct exchange *exchange, bool *ret_fail_on_con
 	return ST_OK;
 }
 
+/* With an Idempotency-Key a repeated import must come to the same hashes; without one only this import looks at them. */
+static void import_hash_key(struct import_job *job, bool keyed)
+{
+	const char *key = keyed ? http_header_find(&job->exchange->request, "Idempotency-Key") : NULL;
+	if (key != NULL)
+		secret_sha256(key, strlen(key), job->hash_key);
+	else
+		secret_random(job->hash_key, sizeof(job->hash_key));
+}
+
 void import_serve(struct exchange *exchange)
 {
 	struct import import = {.exchange = exchange, .line = 1};
@@ -181,6 +191,7 @@ void import_serve(struct exchange *exchange)
 		return;
 	if (upstream_operation(exchange, M_IDENTITY_IMPORT_USERS, &import.job.operation, &keyed) != ST_OK)
 		return;
+	import_hash_key(&import.job, keyed);
 	import.window = malloc(WINDOW_BYTES + 1);
 	for (size_t i = 0; i < BATCHES; i++) {
 		import.ring[i] = import_batch_new();

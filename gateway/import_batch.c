@@ -110,9 +110,11 @@ static void import_batch_send(struct import_batch *batch)
 	Identity__ImportUsersRequest request = IDENTITY__IMPORT_USERS_REQUEST__INIT;
 	struct client_call call = {.project = exchange->principal.project, .actor = exchange->principal.key_id};
 	char label[32];
+	uint8_t hash[SHA256_SIZE];
 	snprintf(label, sizeof(label), "import-%u", batch->entries[0].line);
 	call.operation = id_derive(&batch->job->operation, label);
-	call.operation_hash = batch->hash; /* each attempt below looks for the reply of an earlier one */
+	secret_hmac_sha256(batch->job->hash_key, SHA256_SIZE, batch->hash, SHA256_SIZE, hash);
+	call.operation_hash = hash; /* each attempt below looks for the reply of an earlier one */
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
 	request.rows = batch->rows;
 	request.n_rows = batch->row_count;

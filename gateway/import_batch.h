@@ -9,6 +9,8 @@ struct import_batch;
 struct import_job {
 	const struct exchange *exchange;
 	struct id operation; /* of the whole import; each batch derives its own */
+	uint8_t hash_key
+	    [SHA256_SIZE]; /* keys the hash of each batch that is kept with its reply: rows may hold passwords */
 	bool fail_on_conflict;
 	enum status broken; /* a batch failed for good: the rest is not sent */
 };

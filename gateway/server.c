@@ -23,7 +23,6 @@
 #define CLOSE_DEADLINE_US (2 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
-#define THREAD_STACK_BYTES (256UL * 1024)
 
 /* What one request needs; kept in a stack and used again. */
 struct server_context {
@@ -342,17 +341,8 @@ static struct mg_context *server_listen(struct http_server *server)
 	    .http_error = server_http_error,
 	    .log_message = server_log_message,
 	};
-	/* More than a thousand threads: small stacks. */
-	pthread_attr_t before, small;
-	pthread_getattr_default_np(&before);
-	pthread_getattr_default_np(&small);
-	pthread_attr_setstacksize(&small, THREAD_STACK_BYTES);
-	pthread_setattr_default_np(&small);
-	struct mg_context *http = mg_start(&callbacks, server, settings);
-	pthread_setattr_default_np(&before);
-	pthread_attr_destroy(&small);
-	pthread_attr_destroy(&before);
-	return http;
+	/* Its threads have stacks of 100 KiB: handlers keep large things on the heap. */
+	return mg_start(&callbacks, server, settings);
 }
 
 static void server_free(struct http_server **server)

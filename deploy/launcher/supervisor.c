@@ -61,8 +61,8 @@ static void status_write(void)
 		return;
 	fprintf(file, "{\"supervisor\": %d, \"processes\": [", (int)getpid());
 	for (int i = 0; i < plan.count; i++)
-		fprintf(file, "%s\n {\"name\": \"%s\", \"pid\": %d, \"restarts\": %d, \"started_at\": %lld}", i ? "," : "",
-		        plan.processes[i].name, (int)running[i].pid, running[i].restarts,
+		fprintf(file, "%s\n {\"name\": \"%s\", \"pid\": %d, \"restarts\": %d, \"started_at\": %lld}",
+		        i ? "," : "", plan.processes[i].name, (int)running[i].pid, running[i].restarts,
 		        (long long)running[i].started_at);
 	fprintf(file, "\n]}\n");
 	if (fclose(file) == 0 && rename(temporary, status_path) != 0)
@@ -76,12 +76,14 @@ static bool child_become(const char *user)
 	if (!user)
 		return true;
 	struct passwd *entry = getpwnam(user);
-	return entry && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 && setuid(entry->pw_uid) == 0;
+	return entry && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
+	       setuid(entry->pw_uid) == 0;
 }
 
 static void child_environment(const struct plan_process *process)
 {
-	static const char *const kept[] = {"PATH", "HOME", "LANG", "TZ", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+	static const char *const kept[] = {"PATH",         "HOME",          "LANG",        "TZ",
+	                                   "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
 	char *values[sizeof(kept) / sizeof(*kept)];
 	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
 		values[i] = getenv(kept[i]) ? strdup(getenv(kept[i])) : NULL;
@@ -144,7 +146,8 @@ static void process_ended(int i, int wait_status, bool stopping)
 	process->pid = 0;
 	if (stopping)
 		return;
-	say(plan.processes[i].name, WIFSIGNALED(wait_status) ? "killed by signal, starting again" : "ended, starting again",
+	say(plan.processes[i].name,
+	    WIFSIGNALED(wait_status) ? "killed by signal, starting again" : "ended, starting again",
 	    WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
 	bool was_stable = now_ms() - process->started_ms > STABLE_MS;
 	int doubled = process->backoff_ms ? process->backoff_ms * 2 : BACKOFF_MIN_MS;

@@ -9,11 +9,16 @@ INTEGERS = {
 HEADER_FIELDS = {"if_match_version"}   # sent as If-Match
 
 
+def is_time(field):
+    """A field of microseconds that JSON shows as RFC 3339 text: at_us, created_at_us."""
+    return field.type == "int64" and (field.name.endswith("_at_us") or field.name == "at_us")
+
+
 def json_name(field):
     """The member's name; None for a field that is no member."""
     if field.name == "null_fields":
         return None
-    if field.type == "int64" and field.name.endswith("_at_us"):
+    if is_time(field):
         return field.name.removesuffix("_us")
     if field.type == "string" and field.name.endswith("_json") and not field.repeated:
         return field.name.removesuffix("_json")
@@ -46,7 +51,7 @@ def value_schema(field):
     if "." in field.type:
         return {"$ref": f"#/components/schemas/{short(field.type)}"}
     if field.type in INTEGERS:
-        if field.name.endswith("_at_us"):
+        if is_time(field):
             return {"type": "string", "format": "date-time"}
         return integer_schema(field)
     if field.name.endswith("_json") and field.type == "string":

@@ -3,7 +3,7 @@
 
 #include "claims.pb-c.h"
 #include "clock.h"
-#include "jwt.h"
+#include "jws.h"
 #include "pbjson.h"
 #include "token.h"
 

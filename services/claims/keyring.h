@@ -2,7 +2,7 @@
  * keyring remembers cannot be stale; which key signs is read with every token. Loop's thread only. */
 #pragma once
 
-#include "jwt.h"
+#include "jws.h"
 #include "secret.h"
 #include "status.h"
 

@@ -54,8 +54,7 @@ static void taken_add(const struct taken_set *set, bool external_id, const char 
 
 struct row {
 	struct user user;
-	const char **logins; /* sorted */
-	size_t login_count;
+	struct logins logins;
 	const char *hash; /* of a plain password, made once */
 	bool fresh;       /* to be inserted */
 };
@@ -112,10 +111,10 @@ static enum status row_from_input(struct import *import, const struct attributes
 	user.password_hash = input->password ? row->hash : input->password_hash;
 	user.version = 1;
 	row->user = user;
-	row->logins = record_logins(call->arena, &user, &row->login_count);
-	row->fresh = row->logins != NULL;
-	import->value_count += row->login_count + (user.external_id != NULL);
-	return row->logins ? ST_OK : ST_RESOURCE_EXHAUSTED;
+	row->logins = record_logins(call->arena, &user);
+	row->fresh = row->logins.list != NULL;
+	import->value_count += row->logins.count + (user.external_id != NULL);
+	return row->logins.list ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
 /* Checks every row; a bad one gets its result and does not stop the others. */
@@ -150,8 +149,8 @@ static bool import_lookup(struct import *import, struct user_lookup *ret_lookup)
 		const struct row *row = &import->rows[i];
 		if (!row->fresh)
 			continue;
-		for (size_t j = 0; j < row->login_count; j++)
-			logins[ret_lookup->login_count++] = row->logins[j];
+		for (size_t j = 0; j < row->logins.count; j++)
+			logins[ret_lookup->login_count++] = row->logins.list[j];
 		if (row->user.external_id)
 			external_ids[ret_lookup->external_id_count++] = row->user.external_id;
 	}
@@ -162,8 +161,8 @@ static bool import_lookup(struct import *import, struct user_lookup *ret_lookup)
 static const struct id *row_owner(const struct taken_set *set, const struct row *row)
 {
 	const struct taken *slot;
-	for (size_t j = 0; j < row->login_count; j++) {
-		slot = taken_slot(set, false, row->logins[j]);
+	for (size_t j = 0; j < row->logins.count; j++) {
+		slot = taken_slot(set, false, row->logins.list[j]);
 		if (slot->value)
 			return &slot->user;
 	}
@@ -181,8 +180,8 @@ static enum status row_claim(struct import *import, const struct taken_set *set,
 	row->fresh = owner == NULL;
 	result->status = (char *)(owner ? "exists" : "created");
 	result->id = identity_id_text(import->call, "usr", owner ? owner : &row->user.id);
-	for (size_t j = 0; !owner && j < row->login_count; j++)
-		taken_add(set, false, row->logins[j], &row->user.id);
+	for (size_t j = 0; !owner && j < row->logins.count; j++)
+		taken_add(set, false, row->logins.list[j], &row->user.id);
 	if (!owner && row->user.external_id)
 		taken_add(set, true, row->user.external_id, &row->user.id);
 	return result->id ? ST_OK : ST_RESOURCE_EXHAUSTED;
@@ -194,21 +193,19 @@ static enum status import_match_rows(struct import *import)
 	struct call *call = import->call;
 	struct store store = identity_store(call);
 	struct user_lookup lookup;
-	struct import_match *matches;
+	struct import_found found;
 	struct taken_set set;
-	size_t count;
-	bool done;
 	if (!import_lookup(import, &lookup))
 		return ST_RESOURCE_EXHAUSTED;
-	enum status status = store_import_find(&store, &lookup, &call->operation, &matches, &count, &done);
-	if (status == ST_OK && done)
+	enum status status = store_import_find(&store, &lookup, &call->operation, &found);
+	if (status == ST_OK && found.done)
 		return ST_ALREADY_EXISTS; /* this very batch was written before: its reply is on record */
 	if (status != ST_OK)
 		return status;
-	if (!taken_init(call->arena, count + import->value_count, &set))
+	if (!taken_init(call->arena, found.count + import->value_count, &set))
 		return ST_RESOURCE_EXHAUSTED;
-	for (size_t i = 0; i < count; i++)
-		taken_add(&set, matches[i].external_id, matches[i].value, &matches[i].user);
+	for (size_t i = 0; i < found.count; i++)
+		taken_add(&set, found.matches[i].external_id, found.matches[i].value, &found.matches[i].user);
 	for (size_t i = 0; i < import->request->n_rows && status == ST_OK; i++)
 		if (import->rows[i].fresh)
 			status = row_claim(import, &set, i);
@@ -277,8 +274,8 @@ static enum status batch_add(struct import *import, const struct row *row, struc
 		return ST_RESOURCE_EXHAUSTED;
 	struct packed packed = call_event(call, &event);
 	((struct db_blob *)batch->events)[i] = (struct db_blob){packed.data, packed.len};
-	for (size_t j = 0; j < row->login_count; j++) {
-		((const char **)batch->logins)[batch->login_count] = row->logins[j];
+	for (size_t j = 0; j < row->logins.count; j++) {
+		((const char **)batch->logins)[batch->login_count] = row->logins.list[j];
 		((struct id *)batch->login_users)[batch->login_count++] = row->user.id;
 	}
 	batch->count++;

@@ -95,8 +95,7 @@ enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base,
 	Identity__ListKeysReply *reply = (Identity__ListKeysReply *)reply_base;
 	struct store store = identity_store(call);
 	struct id before;
-	struct key *keys;
-	size_t count;
+	struct key_page page;
 	int limit;
 	identity_note(call);
 	memset(before.bytes, 0xff, sizeof(before.bytes));
@@ -104,11 +103,12 @@ enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base,
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "It is not a cursor of this list");
 	enum status status = identity_limit(call, request->has_limit, request->limit, bounds, &limit);
 	if (status == ST_OK)
-		status = store_key_list(&store, &before, limit + 1, &keys, &count, &reply->total);
+		status = store_key_list(&store, &before, limit + 1, &page);
 	if (status != ST_OK)
 		return status;
 	reply->has_total = true;
-	reply->n_data = count > (size_t)limit ? (size_t)limit : count;
+	reply->total = page.total;
+	reply->n_data = page.count > (size_t)limit ? (size_t)limit : page.count;
 	reply->data = arena_alloc(call->arena, (reply->n_data + 1) * sizeof(*reply->data));
 	Identity__Key *messages = arena_alloc(call->arena, (reply->n_data + 1) * sizeof(*messages));
 	if (!reply->data || !messages)
@@ -116,9 +116,9 @@ enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base,
 	for (size_t i = 0; i < reply->n_data && status == ST_OK; i++) {
 		identity__key__init(&messages[i]);
 		reply->data[i] = &messages[i];
-		status = keys_reply(call, &keys[i], NULL, &messages[i]);
+		status = keys_reply(call, &page.keys[i], NULL, &messages[i]);
 	}
-	if (status == ST_OK && count > (size_t)limit)
+	if (status == ST_OK && page.count > (size_t)limit)
 		reply->next = messages[limit - 1].id;
 	return status;
 }

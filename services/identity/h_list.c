@@ -11,6 +11,7 @@
 
 #define LOOKUP_MAX 500
 #define SMALL_PROJECT_USERS 2000 /* so many rows are read faster than an index that other projects share */
+#define DEEP_OFFSET 1000         /* from here on the nearer end of the list is looked for */
 #define INDEXED_RUN 3            /* letters and digits in a row that a trigram needs */
 
 static const char *const order_names[] = {
@@ -143,6 +144,50 @@ static enum status query_from_request(struct call *call, const Identity__ListUse
 	return status;
 }
 
+/* ---- the page ---- */
+
+/* A page of the second half of a long list is counted from the list's other end. */
+static enum status page_from_end(struct call *call, const struct user_query *query, int64_t total,
+                                 struct user_page *ret_page)
+{
+	static const enum user_order opposite[] = {[ORDER_CREATED_DESC] = ORDER_CREATED_ASC,
+	                                           [ORDER_CREATED_ASC] = ORDER_CREATED_DESC,
+	                                           [ORDER_EMAIL_DESC] = ORDER_EMAIL_ASC,
+	                                           [ORDER_EMAIL_ASC] = ORDER_EMAIL_DESC};
+	struct store store = identity_store(call);
+	struct user_query back = *query;
+	struct user_page page;
+	int64_t left = total - query->offset;
+	back.order = opposite[query->order];
+	back.limit = left < query->limit ? (int)left : query->limit;
+	back.offset = left - back.limit;
+	enum status status = store_user_list(&store, &back, &page);
+	for (size_t i = 0; status == ST_OK && i < page.count / 2; i++) {
+		struct user swap = page.users[i];
+		page.users[i] = page.users[page.count - 1 - i];
+		page.users[page.count - 1 - i] = swap;
+	}
+	if (status == ST_OK)
+		*ret_page = page;
+	return status;
+}
+
+static enum status page_read(struct call *call, const struct user_query *query, struct user_page *ret_page)
+{
+	struct store store = identity_store(call);
+	int64_t total = 0;
+	enum status status = ST_OK;
+	if (query->offset > DEEP_OFFSET && !query->pattern)
+		status = store_user_count(&store, query->status, &total);
+	if (status == ST_OK && query->offset < total && query->offset > total / 2)
+		return page_from_end(call, query, total, ret_page);
+	if (status == ST_OK && total > 0 && query->offset >= total) {
+		ret_page->total = total; /* behind the end */
+		return ST_OK;
+	}
+	return status == ST_OK ? store_user_list(&store, query, ret_page) : status;
+}
+
 /* Messages for count users. */
 static enum status users_reply(struct call *call, const struct user *users, size_t count, Identity__User ***ret_data)
 {
@@ -162,7 +207,6 @@ static enum status users_reply(struct call *call, const struct user *users, size
 enum status h_list_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
 {
 	Identity__ListUsersReply *reply = (Identity__ListUsersReply *)reply_base;
-	struct store store = identity_store(call);
 	struct user_query query = {0};
 	struct user_page page = {0};
 	identity_note(call);
@@ -170,7 +214,7 @@ enum status h_list_users(struct call *call, const ProtobufCMessage *request_base
 	if (status != ST_OK)
 		return status;
 	query.limit++; /* one more tells whether this is the last page */
-	status = store_user_list(&store, &query, &page);
+	status = page_read(call, &query, &page);
 	query.limit--;
 	if (status != ST_OK)
 		return status;

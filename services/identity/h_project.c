@@ -86,8 +86,7 @@ enum status h_list_projects(struct call *call, const ProtobufCMessage *request_b
 	Identity__ListProjectsReply *reply = (Identity__ListProjectsReply *)reply_base;
 	struct store store = identity_store(call);
 	struct id after = {0};
-	struct project *projects;
-	size_t count;
+	struct project_page page;
 	int limit;
 	identity_note(call);
 	enum status status = require_platform(call);
@@ -96,24 +95,25 @@ enum status h_list_projects(struct call *call, const ProtobufCMessage *request_b
 	if (status == ST_OK)
 		status = identity_limit(call, request->has_limit, request->limit, bounds, &limit);
 	if (status == ST_OK)
-		status = store_project_list(&store, &after, limit + 1, &projects, &count, &reply->total);
+		status = store_project_list(&store, &after, limit + 1, &page);
 	if (status != ST_OK)
 		return status;
 	reply->has_total = true;
-	reply->n_data = count > (size_t)limit ? (size_t)limit : count;
+	reply->total = page.total;
+	reply->n_data = page.count > (size_t)limit ? (size_t)limit : page.count;
 	reply->data = arena_alloc(call->arena, (reply->n_data + 1) * sizeof(*reply->data));
 	Identity__Project *messages = arena_alloc(call->arena, (reply->n_data + 1) * sizeof(*messages));
 	if (!reply->data || !messages)
 		return ST_RESOURCE_EXHAUSTED;
 	for (size_t i = 0; i < reply->n_data; i++) {
 		identity__project__init(&messages[i]);
-		messages[i].id = identity_id_text(call, "prj", &projects[i].id);
-		messages[i].name = (char *)projects[i].name;
+		messages[i].id = identity_id_text(call, "prj", &page.projects[i].id);
+		messages[i].name = (char *)page.projects[i].name;
 		messages[i].has_created_at_us = true;
-		messages[i].created_at_us = projects[i].created_at_us;
+		messages[i].created_at_us = page.projects[i].created_at_us;
 		reply->data[i] = &messages[i];
 	}
-	if (count > (size_t)limit)
+	if (page.count > (size_t)limit)
 		reply->next = messages[limit - 1].id;
 	return ST_OK;
 }

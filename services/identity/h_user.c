@@ -6,30 +6,29 @@
 
 #include <string.h>
 
-/* Says which field a unique value that is taken belongs to. Other failures pass. */
-static enum status user_conflict(struct call *call, const struct store *store, const struct store_user_write *write)
+/* Whether another user has the e-mail address that a write wanted. */
+static bool email_is_taken(struct call *call, const struct user *user)
 {
-	struct store again = identity_store(call);
-	struct import_match *matches;
-	size_t count;
-	bool done;
-	const char *field = "login_ids";
+	struct store store = identity_store(call);
+	struct user_lookup lookup = {.logins = &user->email, .login_count = user->email ? 1 : 0};
+	struct id none = {0};
+	struct import_found found;
+	return user->email && store_import_find(&store, &lookup, &none, &found) == ST_OK && found.count > 0 &&
+	       !id_equal(&found.matches[0].user, &user->id);
+}
+
+/* Says which field a unique value that is taken belongs to. Other failures pass. */
+static enum status user_conflict(struct call *call, const struct store *store, const struct user *user)
+{
 	if (!store->conflict)
 		return ST_ALREADY_EXISTS;
 	if (strcmp(store->conflict, "users_external_id") == 0)
 		return call_fail(call, ST_ALREADY_EXISTS, "external_id", "A user with this external id exists");
 	if (strcmp(store->conflict, "login_id_pkey") != 0)
 		return ST_ALREADY_EXISTS;
-	struct user_lookup lookup = {.logins = &write->user->email, .login_count = write->user->email ? 1 : 0};
-	struct id none = {0};
-	if (write->user->email && (write->logins_added_count == 1 ||
-	                           (store_import_find(&again, &lookup, &none, &matches, &count, &done) == ST_OK &&
-	                            count > 0 && !id_equal(&matches[0].user, &write->user->id))))
-		field = "email";
-	if (write->logins_added_count == 1 &&
-	    strcmp(write->logins_added[0], write->user->email ? write->user->email : ""))
-		field = "login_ids";
-	return call_fail(call, ST_ALREADY_EXISTS, field, "A user with this login id exists");
+	if (email_is_taken(call, user))
+		return call_fail(call, ST_ALREADY_EXISTS, "email", "A user with this e-mail address exists");
+	return call_fail(call, ST_ALREADY_EXISTS, "login_ids", "A user with one of these login ids exists");
 }
 
 /* ---- create ---- */
@@ -39,7 +38,9 @@ static enum status user_prepare_write(struct call *call, const struct user *user
 	ret_write->user = user;
 	ret_write->shard = rules_shard(user->id.bytes);
 	ret_write->search_text = record_search_text(call->arena, user);
-	ret_write->logins_added = record_logins(call->arena, user, &ret_write->logins_added_count);
+	struct logins logins = record_logins(call->arena, user);
+	ret_write->logins_added = logins.list;
+	ret_write->logins_added_count = logins.count;
 	return ret_write->search_text && ret_write->logins_added ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
@@ -60,7 +61,7 @@ static enum status user_insert(struct call *call, const struct user *user, int64
 		return status;
 	struct store_effects effects = identity_effects(call, &reply->base, &event);
 	status = store_user_create(&store, &write, &effects);
-	return status == ST_ALREADY_EXISTS ? user_conflict(call, &store, &write) : status;
+	return status == ST_ALREADY_EXISTS ? user_conflict(call, &store, write.user) : status;
 }
 
 /* Checks the input, hashes the password once, and gives the complete row. */
@@ -145,17 +146,18 @@ static Events__EventType update_event_type(const struct user *before, struct use
 static enum status update_prepare_write(struct call *call, const struct user *before, const struct user *after,
                                         struct store_user_write *ret_write)
 {
-	size_t old_count, new_count;
-	const char **old = record_logins(call->arena, before, &old_count);
-	const char **new = record_logins(call->arena, after, &new_count);
+	struct logins old = record_logins(call->arena, before);
+	struct logins new = record_logins(call->arena, after);
 	enum status status = user_prepare_write(call, after, ret_write);
-	if (status != ST_OK || !old || !new)
+	if (status != ST_OK || !old.list || !new.list)
 		return ST_RESOURCE_EXHAUSTED;
 	ret_write->before = before;
-	ret_write->logins_added =
-	    record_logins_minus(call->arena, new, new_count, old, old_count, &ret_write->logins_added_count);
-	ret_write->logins_removed =
-	    record_logins_minus(call->arena, old, old_count, new, new_count, &ret_write->logins_removed_count);
+	struct logins added = record_logins_minus(call->arena, new, old);
+	struct logins removed = record_logins_minus(call->arena, old, new);
+	ret_write->logins_added = added.list;
+	ret_write->logins_added_count = added.count;
+	ret_write->logins_removed = removed.list;
+	ret_write->logins_removed_count = removed.count;
 	return ret_write->logins_added && ret_write->logins_removed ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
@@ -184,7 +186,7 @@ static enum status update_write(struct call *call, const struct user *before, st
 	status = store_user_update(&store, &write, &effects);
 	if (status == ST_OK)
 		call_committed(call);
-	return status == ST_ALREADY_EXISTS ? user_conflict(call, &store, &write) : status;
+	return status == ST_ALREADY_EXISTS ? user_conflict(call, &store, write.user) : status;
 }
 
 static enum status update_try(struct call *call, const struct update *update, bool fresh, Identity__User *reply)

@@ -97,6 +97,8 @@ static int text_compare(const void *a, const void *b)
 static size_t texts_unique(const char **texts, size_t count)
 {
 	size_t unique = 0;
+	if (count == 0)
+		return 0;
 	qsort(texts, count, sizeof(*texts), text_compare);
 	for (size_t i = 0; i < count; i++)
 		if (unique == 0 || strcmp(texts[unique - 1], texts[i]) != 0)
@@ -235,29 +237,26 @@ enum status record_apply(struct call *call, const struct record_input *input, co
 
 /* ---- login values and search text ---- */
 
-const char **record_logins(struct arena *arena, const struct user *user, size_t *ret_count)
+struct logins record_logins(struct arena *arena, const struct user *user)
 {
-	const char **logins = arena_alloc(arena, (user->login_id_count + 1) * sizeof(*logins));
-	size_t count = 0;
-	if (!logins)
-		return NULL;
+	struct logins logins = {arena_alloc(arena, (user->login_id_count + 1) * sizeof(char *)), 0};
+	if (!logins.list)
+		return logins;
 	for (size_t i = 0; i < user->login_id_count; i++)
-		logins[count++] = user->login_ids[i];
+		logins.list[logins.count++] = user->login_ids[i];
 	if (user->email)
-		logins[count++] = user->email;
-	*ret_count = texts_unique(logins, count);
+		logins.list[logins.count++] = user->email;
+	logins.count = texts_unique(logins.list, logins.count);
 	return logins;
 }
 
-const char **record_logins_minus(struct arena *arena, const char *const *from, size_t from_count,
-                                 const char *const *without, size_t without_count, size_t *ret_count)
+struct logins record_logins_minus(struct arena *arena, struct logins from, struct logins without)
 {
-	const char **rest = arena_alloc(arena, (from_count + 1) * sizeof(*rest));
-	size_t count = 0;
-	for (size_t i = 0; rest && i < from_count; i++)
-		if (!bsearch(&from[i], without, without_count, sizeof(*without), text_compare))
-			rest[count++] = from[i];
-	*ret_count = count;
+	struct logins rest = {arena_alloc(arena, (from.count + 1) * sizeof(char *)), 0};
+	for (size_t i = 0; rest.list && i < from.count; i++)
+		if (without.count == 0 ||
+		    !bsearch(&from.list[i], without.list, without.count, sizeof(*without.list), text_compare))
+			rest.list[rest.count++] = from.list[i];
 	return rest;
 }
 
@@ -283,10 +282,9 @@ const char *record_search_text(struct arena *arena, const struct user *user)
 
 enum status record_reply(struct call *call, const struct user *user, Identity__User *ret_reply)
 {
-	size_t login_count;
-	const char **logins = record_logins(call->arena, user, &login_count);
+	struct logins logins = record_logins(call->arena, user);
 	ret_reply->id = identity_id_text(call, "usr", &user->id);
-	if (!logins || !ret_reply->id)
+	if (!logins.list || !ret_reply->id)
 		return ST_RESOURCE_EXHAUSTED;
 	ret_reply->has_status = true;
 	ret_reply->status = (Identity__UserStatus)user->status;
@@ -301,8 +299,8 @@ enum status record_reply(struct call *call, const struct user *user, Identity__U
 	ret_reply->family_name = (char *)user->family_name;
 	ret_reply->picture = (char *)user->picture;
 	ret_reply->external_id = (char *)user->external_id;
-	ret_reply->login_ids = (char **)logins;
-	ret_reply->n_login_ids = login_count;
+	ret_reply->login_ids = (char **)logins.list;
+	ret_reply->n_login_ids = logins.count;
 	ret_reply->attributes_json = (char *)user->attributes;
 	ret_reply->has_has_password = true;
 	ret_reply->has_password = user->has_password;

@@ -35,11 +35,15 @@ struct record_input {
 MUST_USE enum status record_apply(struct call *call, const struct record_input *input, const struct attributes *schema,
                                   struct user *user);
 
-/* All login values of a user, sorted: the additional ids and the e-mail address. NULL without memory. */
-const char **record_logins(struct arena *arena, const struct user *user, size_t *ret_count);
-/* The elements of `from` that `without` does not have; both sorted. NULL without memory. */
-const char **record_logins_minus(struct arena *arena, const char *const *from, size_t from_count,
-                                 const char *const *without, size_t without_count, size_t *ret_count);
+/* Sorted login values. */
+struct logins {
+	const char **list; /* NULL without memory */
+	size_t count;
+};
+/* All login values of a user: the additional ids and the e-mail address. */
+struct logins record_logins(struct arena *arena, const struct user *user);
+/* The elements of `from` that `without` does not have. */
+struct logins record_logins_minus(struct arena *arena, struct logins from, struct logins without);
 
 /* What substring search looks at, in the arena; NULL without memory. */
 const char *record_search_text(struct arena *arena, const struct user *user);

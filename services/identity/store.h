@@ -69,8 +69,13 @@ struct key_owner {
 MUST_USE enum status store_project_get(struct store *store, struct project *ret_project);
 MUST_USE enum status store_project_platform(struct store *store, struct id *ret_project);
 /* Oldest first, behind `after` (zero = from the first); at most limit rows. */
+struct project_page {
+	struct project *projects;
+	size_t count;
+	int64_t total;
+};
 MUST_USE enum status store_project_list(struct store *store, const struct id *after, int limit,
-                                        struct project **ret_projects, size_t *ret_count, int64_t *ret_total);
+                                        struct project_page *ret_page);
 /* Creates a project and its first key. key_event stands in the new project's ledger beside effects->event; the operation is
  * recorded under store->project. */
 struct store_new_project {
@@ -87,8 +92,12 @@ MUST_USE enum status store_key_create(struct store *store, const struct key *key
                                       const uint8_t secret_hash[SHA256_SIZE], const struct store_effects *effects);
 MUST_USE enum status store_key_get(struct store *store, const struct id *key_id, struct key *ret_key);
 /* Newest first, behind `before` (all ones = from the newest). */
-MUST_USE enum status store_key_list(struct store *store, const struct id *before, int limit, struct key **ret_keys,
-                                    size_t *ret_count, int64_t *ret_total);
+struct key_page {
+	struct key *keys;
+	size_t count;
+	int64_t total;
+};
+MUST_USE enum status store_key_list(struct store *store, const struct id *before, int limit, struct key_page *ret_page);
 /* ST_NOT_FOUND when it is revoked or absent. */
 MUST_USE enum status store_key_revoke(struct store *store, const struct id *key_id, int64_t at_us,
                                       const struct store_effects *effects);
@@ -199,10 +208,13 @@ struct import_match {
 	const char *value;
 	struct id user;
 };
-/* Also says whether the operation was recorded: then the batch was written before. */
+struct import_found {
+	struct import_match *matches;
+	size_t count;
+	bool done; /* the operation is on record: the batch was written before */
+};
 MUST_USE enum status store_import_find(struct store *store, const struct user_lookup *lookup,
-                                       const struct id *operation, struct import_match **ret_matches, size_t *ret_count,
-                                       bool *ret_done);
+                                       const struct id *operation, struct import_found *ret_found);
 
 struct store_import {
 	const struct user *users; /* all texts canonical */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum status store_import_find(struct store *store, const struct user_lookup *lookup, const struct id *operation,
-                              struct import_match **ret_matches, size_t *ret_count, bool *ret_done)
+                              struct import_found *ret_found)
 {
 	static const struct db_stmt stmt = {
 	    "import_find",
@@ -25,20 +25,19 @@ enum status store_import_find(struct store *store, const struct user_lookup *loo
 	enum status status = store_run(store, &stmt, &args, &rows);
 	if (status != ST_OK)
 		return status;
-	struct import_match *matches = arena_alloc(store->arena, (size_t)(rows.count + 1) * sizeof(*matches));
-	if (!matches)
+	struct import_found found = {.matches =
+	                                 arena_alloc(store->arena, (size_t)(rows.count + 1) * sizeof(*found.matches))};
+	if (!found.matches)
 		return ST_RESOURCE_EXHAUSTED;
-	size_t count = 0;
-	*ret_done = false;
 	for (int row = 0; row < rows.count; row++) {
 		int64_t kind = db_int(&rows, row, 0);
-		*ret_done |= kind == 2;
-		if (kind != 2)
-			matches[count++] =
+		if (kind == 2)
+			found.done = true;
+		else
+			found.matches[found.count++] =
 			    (struct import_match){kind == 1, db_text(&rows, row, 1), db_id(&rows, row, 2)};
 	}
-	*ret_matches = matches;
-	*ret_count = count;
+	*ret_found = found;
 	return ST_OK;
 }
 

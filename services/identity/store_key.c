@@ -34,8 +34,7 @@ enum status store_project_platform(struct store *store, struct id *ret_project)
 	return status;
 }
 
-enum status store_project_list(struct store *store, const struct id *after, int limit, struct project **ret_projects,
-                               size_t *ret_count, int64_t *ret_total)
+enum status store_project_list(struct store *store, const struct id *after, int limit, struct project_page *ret_page)
 {
 	static const struct db_stmt stmt = {
 	    "project_list",
@@ -58,9 +57,7 @@ enum status store_project_list(struct store *store, const struct id *after, int 
 		if (!db_null(&rows, row, 1))
 			projects[count++] = (struct project){db_id(&rows, row, 1), db_text(&rows, row, 2),
 			                                     db_bool(&rows, row, 3), db_int(&rows, row, 4)};
-	*ret_projects = projects;
-	*ret_count = count;
-	*ret_total = db_int(&rows, 0, 0);
+	*ret_page = (struct project_page){projects, count, db_int(&rows, 0, 0)};
 	return ST_OK;
 }
 
@@ -159,8 +156,7 @@ enum status store_key_get(struct store *store, const struct id *key_id, struct k
 	return status == ST_OK ? key_from_row(store, &rows, 0, 0, ret_key) : status;
 }
 
-enum status store_key_list(struct store *store, const struct id *before, int limit, struct key **ret_keys,
-                           size_t *ret_count, int64_t *ret_total)
+enum status store_key_list(struct store *store, const struct id *before, int limit, struct key_page *ret_page)
 {
 	static const struct db_stmt stmt = {
 	    "key_list",
@@ -186,9 +182,7 @@ enum status store_key_list(struct store *store, const struct id *before, int lim
 			status = key_from_row(store, &rows, row, 1, &keys[count++]);
 	if (status != ST_OK)
 		return status;
-	*ret_keys = keys;
-	*ret_count = count;
-	*ret_total = db_int(&rows, 0, 0);
+	*ret_page = (struct key_page){keys, count, db_int(&rows, 0, 0)};
 	return ST_OK;
 }
 

@@ -104,7 +104,7 @@ void store_close(struct store *store)
 	(void)store_sql_works(store_server(), sql);
 }
 
-struct store_run {
+struct fiber_run {
 	struct loop *loop;
 	void (*fn)(void *arg);
 	void *arg;
@@ -114,7 +114,7 @@ struct store_run {
 
 static void store_fiber(void *arg)
 {
-	struct store_run *run = arg;
+	struct fiber_run *run = arg;
 	run->fn(run->arg);
 	if (--run->left == 0)
 		wait_done(&run->wait);
@@ -122,22 +122,22 @@ static void store_fiber(void *arg)
 
 static void store_begin(void *arg)
 {
-	struct store_run *run = arg;
+	struct fiber_run *run = arg;
 	for (unsigned i = 0; i < run->count; i++) {
 		if (!fiber_spawn(run->loop, store_fiber, run))
 			abort();
 	}
 }
 
-void store_run_many(struct store *store, unsigned count, void (*fn)(void *arg), void *arg)
+void store_in_fibers(struct store *store, unsigned count, void (*fn)(void *arg), void *arg)
 {
-	struct store_run run = {.loop = store->loop, .fn = fn, .arg = arg, .count = count, .left = count};
+	struct fiber_run run = {.loop = store->loop, .fn = fn, .arg = arg, .count = count, .left = count};
 	wait_init(&run.wait, store->loop);
 	loop_post(store->loop, store_begin, &run);
 	cr_assert(wait_for(&run.wait, clock_monotonic_us() + 60 * US_PER_SEC), "fibers did not end within 60 s");
 }
 
-void store_run(struct store *store, void (*fn)(void *arg), void *arg)
+void store_in_fiber(struct store *store, void (*fn)(void *arg), void *arg)
 {
-	store_run_many(store, 1, fn, arg);
+	store_in_fibers(store, 1, fn, arg);
 }

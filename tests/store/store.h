@@ -2,11 +2,11 @@
  *
  *	struct store store;
  *	store_open(&store, "identity", identity_migrations);   // skips the test without DENIZEN_TEST_DB
- *	store_run(&store, my_fiber, &my_arg);                  // runs it as a fiber, returns when it has returned
+ *	store_in_fiber(&store, my_fiber, &my_arg);                  // runs it as a fiber, returns when it has returned
  *	store_close(&store);                                   // drops the database
  *
  * DENIZEN_TEST_DB is a libpq keyword string ("host=... user=..." , not a URI) of a role that may create databases and
- * roles. Do not assert inside of fibers: write results into the argument and assert after store_run. */
+ * roles. Do not assert inside of fibers: write results into the argument and assert after store_in_fiber. */
 #pragma once
 
 #include "db.h"
@@ -31,9 +31,9 @@ void store_open_empty(struct store *store, const char *schema);
 void store_close(struct store *store);
 
 /* Runs fn(arg) as a fiber; returns when it has returned. */
-void store_run(struct store *store, void (*fn)(void *arg), void *arg);
+void store_in_fiber(struct store *store, void (*fn)(void *arg), void *arg);
 /* Runs count fibers at the same time, each with the same arg; returns when all have returned. */
-void store_run_many(struct store *store, unsigned count, void (*fn)(void *arg), void *arg);
+void store_in_fibers(struct store *store, unsigned count, void (*fn)(void *arg), void *arg);
 
 /* Runs SQL as the owner on the test's database; fails the test on an error. */
 void store_sql(const struct store *store, const char *sql);

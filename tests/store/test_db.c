@@ -209,12 +209,12 @@ Test(db, neighbours_of_a_failing_statement_are_not_hurt)
 	struct store store;
 	store_open(&store, "testdb", migrations);
 	struct mix mix = {.db = store.db};
-	store_run_many(&store, 32, fiber_mix, &mix);
+	store_in_fibers(&store, 32, fiber_mix, &mix);
 	cr_assert_eq(mix.unexpected, 0);
 	cr_assert_eq(mix.bad, 8 * 20);
 	cr_assert_eq(mix.good, 32 * 200 - 8 * 20);
 	struct mix values = {.db = store.db};
-	store_run_many(&store, 32, fiber_values, &values);
+	store_in_fibers(&store, 32, fiber_values, &values);
 	cr_assert_eq(values.unexpected, 0);
 	cr_assert_eq(values.good + values.bad, 64);
 	store_close(&store);
@@ -252,18 +252,18 @@ Test(db, deadlines_and_stale_plans)
 	struct store store;
 	store_open(&store, "testdb", migrations);
 	struct late late = {.store = &store};
-	store_run(&store, fiber_late, &late);
+	store_in_fiber(&store, fiber_late, &late);
 	cr_assert_eq(late.read, ST_DEADLINE_EXCEEDED);
 	cr_assert_lt(late.read_us, 300000);
 	cr_assert_eq(late.write, ST_LOST);
 	cr_assert_eq(late.after, ST_OK);
 	cr_assert_eq(late.over, ST_DEADLINE_EXCEEDED);
 	for (int i = 0; i < 4; i++) {
-		store_run_many(&store, 8, fiber_stale, &late);
+		store_in_fibers(&store, 8, fiber_stale, &late);
 		cr_assert_eq(late.stale, ST_OK);
 	}
 	store_sql(&store, "ALTER TABLE testdb.item ADD COLUMN extra text");
-	store_run_many(&store, 8, fiber_stale, &late); /* cached plan must not change result type */
+	store_in_fibers(&store, 8, fiber_stale, &late); /* cached plan must not change result type */
 	cr_assert_eq(late.stale, ST_OK);
 	store_close(&store);
 }
@@ -321,7 +321,7 @@ Test(db, killed_backends_lose_no_acknowledged_write)
 	struct load_thread arg = {&store, &load};
 	pthread_t killer;
 	cr_assert_eq(pthread_create(&killer, NULL, load_thread, &arg), 0);
-	store_run_many(&store, 32, fiber_load, &load);
+	store_in_fibers(&store, 32, fiber_load, &load);
 	pthread_join(killer, NULL);
 	long applied = store_number(&store, "SELECT n FROM testdb.item WHERE id = 10");
 	cr_assert_eq(load.other, 0);
@@ -389,17 +389,17 @@ Test(db, transactions_commit_roll_back_and_wait)
 	struct store store;
 	store_open(&store, "testdb", migrations);
 	struct transaction test = {.db = store.db};
-	store_run_many(&store, 20, fiber_transaction, &test);
+	store_in_fibers(&store, 20, fiber_transaction, &test);
 	cr_assert_eq(test.ran, 20);
 	cr_assert_eq(test.commit, ST_OK);
 	cr_assert_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 40);
 	struct transaction rolled = {.db = store.db};
-	store_run(&store, fiber_rollback, &rolled);
+	store_in_fiber(&store, fiber_rollback, &rolled);
 	cr_assert_eq(rolled.ran, 1);
 	cr_assert_eq(rolled.failed_then, ST_ABORTED);
 	cr_assert_eq(rolled.expired, ST_DEADLINE_EXCEEDED);
 	cr_assert_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 40);
-	store_run(&store, fiber_transaction, &test); /* the lanes came back */
+	store_in_fiber(&store, fiber_transaction, &test); /* the lanes came back */
 	cr_assert_eq(test.ran, 21);
 	fiber_transaction(&test); /* the same on a thread */
 	cr_assert_eq(test.ran, 22);

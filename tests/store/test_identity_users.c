@@ -256,7 +256,7 @@ static void check_walk(const char *sort, const char *search, int status, int64_t
 				snprintf(key, sizeof(key), "%020lld %s", (long long)user->created_at_us, user->id);
 			int order = strcmp(last, key);
 			cr_assert(!last[0] || (sort[0] == '-' ? order > 0 : order < 0), "%s: %s %s", sort, last, key);
-			strcpy(last, key);
+			snprintf(last, sizeof(last), "%s", key);
 			seen++;
 		}
 		cr_assert(reply->next == NULL || reply->n_data == 7);
@@ -318,6 +318,45 @@ Test(identity_users, lists)
 	request.after = NULL;
 	request.sort = (char *)"name";
 	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_LIST_USERS, &request, &reply)), "invalid_argument sort");
+}
+
+/* Deep pages come from the other end of the list: the same rows as from the front. */
+Test(identity_users, deep_pages)
+{
+	char sql[1600], project[64], hex[33];
+	Identity__ListUsersRequest request = IDENTITY__LIST_USERS_REQUEST__INIT;
+	Identity__ListUsersReply *reply;
+	hex_encode(world.project.bytes, 16, hex);
+	snprintf(project, sizeof(project), "'%s'::uuid", hex);
+	request.has_page = request.has_limit = true;
+	snprintf(
+	    sql, sizeof(sql),
+	    "INSERT INTO users SELECT %s, gen_random_uuid(), 2, 'p' || i || '@y.com', false, NULL, false, NULL, NULL, "
+	    "NULL, NULL, NULL, '{}', NULL, NULL, 1, 0, 5000 + i, 1, 'p' || i || '@y.com', '' FROM generate_series(1, "
+	    "3000) i",
+	    project);
+	world_sql(sql);
+	world_sql("INSERT INTO user_count SELECT project_id, status, 0, count(*) FROM users GROUP BY 1, 2");
+	request.limit = 40;
+	for (uint32_t deep = 40; deep <= 76; deep += 35) {
+		static char first[64], deep_first[64];
+		request.page = deep; /* 40: first half of 75 pages but for one; 75: the last; */
+		request.sort = (char *)"created_at";
+		cr_assert_eq(world_call(M_IDENTITY_LIST_USERS, &request, &reply), ST_OK);
+		cr_assert(reply->total == 3000 && reply->n_data == 40 && !reply->next == (deep == 75), "page %u", deep);
+		snprintf(deep_first, sizeof(deep_first), "%s", reply->data[0]->id);
+		snprintf(sql, sizeof(sql),
+		         "SELECT translate(user_id::text, '-', '') FROM users ORDER BY created_at_us, user_id "
+		         "OFFSET %u LIMIT 1",
+		         (deep - 1) * 40);
+		struct id expected;
+		cr_assert(hex_decode(world_sql(sql), 32, expected.bytes));
+		id_format("usr", &expected, first);
+		cr_assert_str_eq(first, deep_first);
+	}
+	request.page = 76;
+	cr_assert_eq(world_call(M_IDENTITY_LIST_USERS, &request, &reply), ST_OK);
+	cr_assert(reply->total == 3000 && reply->n_data == 0 && !reply->next);
 }
 
 Test(identity_users, lookup)

@@ -88,7 +88,7 @@ static void stop_fiber(void *arg)
 
 static void relay_close(struct store *store, struct outbox *outbox)
 {
-	store_run(store, stop_fiber, outbox);
+	store_in_fiber(store, stop_fiber, outbox);
 	store_close(store);
 	outbox_free(&outbox);
 }
@@ -110,7 +110,7 @@ Test(outbox, rows_arrive_in_order_and_are_deleted)
 	outbox_poke(outbox);
 	cr_assert(wait_count(1702, 1000));
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.relay_lease WHERE holder IS NOT NULL"), 1);
-	store_run(&store, stop_fiber, outbox);
+	store_in_fiber(&store, stop_fiber, outbox);
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.relay_lease WHERE holder IS NULL"), 1);
 	store_close(&store);
 	outbox_free(&outbox);

@@ -62,6 +62,13 @@ def new_session(client, user=None, **members):
     return user, made(sign_in(client, user["email"], **members))
 
 
+def new_key_material(client):
+    """One key of each kind, each rotated once."""
+    for kind in ("management", "api", "client"):
+        key = made(client.post("/v1/keys", {"kind": kind, "scopes": ["users:read"]}))
+        good(client.post(f"/v1/keys/{key['id']}/rotate", {}))
+
+
 def refresh(client, token):
     return client.post("/v1/sessions/refresh", {"refresh_token": token})
 

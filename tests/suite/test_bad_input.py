@@ -1,5 +1,6 @@
 """Bad input: the right 4xx with a problem document that names the field, and nothing changed."""
 import json
+import re
 
 import pytest
 from denizen import OPENAPI, Client
@@ -190,7 +191,9 @@ def test_many_members_are_refused_quickly(victim):
 
 def wrong_methods():
     for path, operations in OPENAPI["paths"].items():
-        for method in {"get", "post", "put", "patch", "delete"} - operations.keys():
+        # /v1/users/lookup is also /v1/users/{user_id}: a method of the second is answered there.
+        wider = next((other for other in OPENAPI["paths"] if re.fullmatch(re.sub(r"\{\w+\}", "[a-z]+", other), path) and other != path), path)
+        for method in {"get", "post", "put", "patch", "delete"} - operations.keys() - OPENAPI["paths"][wider].keys():
             yield method.upper(), path
 
 
@@ -200,10 +203,6 @@ WRONG_METHODS = sorted(wrong_methods())
 @pytest.mark.parametrize("method, path", WRONG_METHODS)
 def test_a_wrong_method_names_the_right_ones(victim, method, path):
     target = path.format(user_id=victim.user["id"], session_id=victim.tokens["session"]["id"], key_id="key_x", project_id=victim.project_id)
-    # /v1/users/lookup is also /v1/users/{user_id}: a method of the second is answered there.
-    shared = path.rsplit("/", 1)[0] + "/{user_id}" if path.startswith("/v1/users/") and path.count("/") == 3 else None
-    if shared in OPENAPI["paths"] and method.lower() in OPENAPI["paths"][shared] and shared != path:
-        pytest.skip("another route has this method")
     reply = victim.call(method, target, {} if method in ("POST", "PUT", "PATCH") else None)
     refused(reply, 405, "method_not_allowed")
     allowed = {each.strip() for each in reply.headers["allow"].split(",")}

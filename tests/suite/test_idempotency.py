@@ -51,8 +51,15 @@ def send(case, key, body=None, client=None):
     return (client or case.client).post(case.path, body or case.body, headers={"Idempotency-Key": key})
 
 
+def without_secret(document):
+    """A key's secret is nowhere stored, so only the first reply can show it."""
+    return {name: without_secret(value) if isinstance(value, dict) else value for name, value in document.items() if name != "secret"}
+
+
 def essence(document):
-    """What must be equal: all of a reply, but of tokens only what the session is (access tokens are signed anew)."""
+    """What must be equal: all of a reply but secrets, and of tokens only what the session is (access tokens are signed anew)."""
+    if "secret" in str(document) or "prefix" in str(document):
+        return without_secret(document)
     if "access_token" not in document:
         return document
     return {"refresh_token": document["refresh_token"], "session": document["session"]["id"], "sub": payload(document["access_token"])["sub"]}
@@ -96,6 +103,8 @@ def test_twenty_at_the_same_time_have_one_effect(suite, project, name):
     assert {reply.status for reply in replies} == {201}, [reply for reply in replies if reply.status != 201][:3]
     assert len({json.dumps(essence(reply.json), sort_keys=True) for reply in replies}) == 1
     assert case.count(case.client) == before + 1
+    if name in ("keys", "projects"):
+        assert sum('"secret"' in json.dumps(reply.json) for reply in replies) == 1, "the secret is shown once"
 
 
 def test_twenty_make_one_event(suite, fresh):
@@ -142,7 +151,7 @@ def test_a_refused_request_does_not_use_the_key_up(project):
     made(project.post("/v1/users", {"email": address()}, headers=headers))
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "x" * 500, "", "with blank", "ü", "a\tb"])
+@pytest.mark.parametrize("key", ["x" * 256, "x" * 500, "", "with blank", "ü"])
 def test_a_bad_key_is_refused(project, key):
     before = total(project)
     reply = project.post("/v1/users", {"email": address()}, headers={"Idempotency-Key": key.encode()})

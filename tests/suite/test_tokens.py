@@ -231,7 +231,7 @@ def spellings(token):
     spare = signature[:-1] + alphabet[alphabet.index(signature[-1]) ^ 1]
     yield from (token + "=", token + "==", token + "\n", token + " ", " " + token, token + "!!", token + "." + signature, token + ".",
                 f"{header}=.{body}.{signature}", f"{header}.{body}=.{signature}", f"{header}.{body}.{spare}", token[:-1], token[:-4],
-                token[:80], token + "A", token + "\0", token.replace(".", "..", 1), token.replace(".", "\n.", 1))
+                token[:80], token + "A", token.replace(".", "..", 1), token.replace(".", "\n.", 1))
     for swapped in (token.replace("-", "+"), token.replace("_", "/")):
         if swapped != token:
             yield swapped
@@ -277,43 +277,46 @@ def test_each_changed_byte_is_noticed(genuine):
 
 
 @pytest.fixture(scope="module")
-def planted(suite, genuine):
-    """A private key of ours whose public half the project publishes: the database's owner planted it."""
+def planted(suite):
+    """A project and a private key of ours whose public half it publishes: the database's owner planted it."""
+    project = suite.new_project("planted")
+    _, tokens = new_session(project)
+    project.token, project.header = tokens["access_token"], jwt.get_unverified_header(tokens["access_token"])
     private = ec.generate_private_key(ec.SECP256R1())
     jwk = public_jwk(private)
     kid = encode(hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest())
     now = int(time.time())
     suite.psql("INSERT INTO claims.signing_key (project_id, kid, algorithm, x, y, state, created_at_us, retires_at_us) VALUES "
-               f"('{uuid_of(genuine.project_id)}', '{kid}', 'ES256', decode('{decode(jwk['x']).hex()}', 'hex'), "
+               f"('{uuid_of(project.project_id)}', '{kid}', 'ES256', decode('{decode(jwk['x']).hex()}', 'hex'), "
                f"decode('{decode(jwk['y']).hex()}', 'hex'), 'retiring', {now * 1000000}, {(now + 3600) * 1000000})")
-    return private, {**genuine.header, "kid": kid}
+    project.private, project.own_header = private, {**project.header, "kid": kid}
+    yield project
+    project.close()
 
 
-def forge(genuine, planted, header=None, **changes):
-    private, own_header = planted
-    claims = payload(genuine.token) | {"jti": "jti_" + payload(genuine.token)["jti"].split("_")[-1]} | changes
-    return signed(private, {**own_header, **(header or {})},
-                  {name: value for name, value in claims.items() if value != "absent"})
+def forge(planted, **changes):
+    claims = payload(planted.token) | changes
+    return signed(planted.private, planted.own_header, {name: value for name, value in claims.items() if value != "absent"})
 
 
-def test_the_planted_key_signs_good_tokens(genuine, planted):
+def test_the_planted_key_signs_good_tokens(planted):
     """Without this the refusals below would prove nothing."""
-    assert is_active(genuine, forge(genuine, planted))
+    assert is_active(planted, forge(planted))
 
 
 @pytest.mark.parametrize("seconds, active", [(-120, False), (-61, False), (-57, True), (60, True)])
-def test_expiry_allows_a_minute_of_skew(genuine, planted, seconds, active):
+def test_expiry_allows_a_minute_of_skew(planted, seconds, active):
     now = int(time.time())
-    token = forge(genuine, planted, iat=now - 200, exp=now + seconds)
-    assert is_active(genuine, token) is active
+    token = forge(planted, iat=now - 200, exp=now + seconds)
+    assert is_active(planted, token) is active
 
 
 @pytest.mark.parametrize("member", ["nbf", "iat"])
 @pytest.mark.parametrize("seconds, active", [(120, False), (63, False), (57, True), (-10, True)])
-def test_not_before_allows_a_minute_of_skew(genuine, planted, member, seconds, active):
+def test_not_before_allows_a_minute_of_skew(planted, member, seconds, active):
     now = int(time.time())
-    token = forge(genuine, planted, **{"exp": now + 250, "iat": now - 10, member: now + seconds})
-    assert is_active(genuine, token) is active
+    token = forge(planted, **{"exp": now + 250, "iat": now - 10, member: now + seconds})
+    assert is_active(planted, token) is active
 
 
 WRONG = [
@@ -327,45 +330,45 @@ WRONG = [
 
 
 @pytest.mark.parametrize("changes", WRONG, ids=lambda changes: json.dumps(changes))
-def test_a_wrong_claim_is_refused(genuine, planted, changes):
-    never(genuine, forge(genuine, planted, **changes))
+def test_a_wrong_claim_is_refused(planted, changes):
+    never(planted, forge(planted, **changes))
 
 
 def test_the_issuer_of_another_project_is_refused(suite, genuine, planted):
     foreign = suite.new_project("issuer")
-    iss = payload(genuine.token)["iss"]
-    token = forge(genuine, planted, iss=iss.replace(genuine.project_id, foreign.project_id))
-    never(genuine, token)
+    iss = payload(planted.token)["iss"]
+    token = forge(planted, iss=iss.replace(planted.project_id, foreign.project_id))
+    never(planted, token)
     never(foreign, token)
-    never(foreign, genuine.token)
+    never(foreign, planted.token)
     for changed in (iss + "/", iss.upper(), iss.replace("http:", "https:"), iss + "?x", iss.replace("/v1/", "//v1/")):
-        never(genuine, forge(genuine, planted, iss=changed))
+        never(planted, forge(planted, iss=changed))
     foreign.close()
 
 
 @pytest.mark.parametrize("header", [{"typ": "JWT"}, {"typ": "absent"}, {"typ": "logout+jwt"}, {"typ": None}, {"typ": 1},
                                     {"crit": ["x"], "x": 1}, {"crit": []}, {"b64": False, "crit": ["b64"]}, {"zip": "DEF"}],
                          ids=lambda header: json.dumps(header))
-def test_a_wrong_header_is_refused(genuine, planted, header):
-    private, own_header = planted
-    merged = {name: value for name, value in {**own_header, **header}.items() if value != "absent"}
-    never(genuine, signed(private, merged, payload(genuine.token)))
+def test_a_wrong_header_is_refused(planted, header):
+    merged = {name: value for name, value in {**planted.own_header, **header}.items() if value != "absent"}
+    never(planted, signed(planted.private, merged, payload(planted.token)))
 
 
-def test_payloads_that_parsers_read_differently_are_refused(genuine, planted):
-    private, header = planted
-    body = json.dumps(payload(genuine.token), separators=(",", ":"))
+def test_payloads_that_parsers_read_differently_are_refused(planted):
+    private, header = planted.private, planted.own_header
+    body = json.dumps(payload(planted.token), separators=(",", ":"))
     texts = [body[:-1] + ',"sub":"usr_00000000000000000000000000"}', body + "x", body + body, "[" + body + "]", "\ufeff" + body,
              body[:-1] + ',"a":NaN}', body[:-1] + ',"a":' + "[" * 200 + "]" * 200 + "}", body[:-1], "", "null", '"x"', "{}"]
     for text in texts:
         signing_input = f"{compact(header)}.{encode(text.encode())}"
         r, s = decode_dss_signature(private.sign(signing_input.encode(), ec.ECDSA(hashes.SHA256())))
-        never(genuine, f"{signing_input}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}")
-    assert is_active(genuine, forge(genuine, planted))
+        never(planted, f"{signing_input}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}")
+    assert is_active(planted, forge(planted))
 
 
 def test_a_huge_token_is_refused_quickly(genuine):
     started = time.monotonic()
-    never(genuine, "a" * 500000)
-    never(genuine, genuine.token + secrets.token_urlsafe(200000))
+    never(genuine, "a" * 60000)
+    never(genuine, genuine.token + secrets.token_urlsafe(20000))
+    refused(genuine.post("/v1/tokens/introspect", {"token": "a" * 500000}), 400, "invalid_argument", "token")
     assert time.monotonic() - started < 2

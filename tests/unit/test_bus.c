@@ -55,9 +55,11 @@ static enum status h_none(struct call *call, const ProtobufCMessage *request, Pr
 	return ST_OK;
 }
 
-static const struct handler handlers[] = {
-    {M_AUDIT_APPEND, h_none}, {M_AUDIT_READ_EVENTS, h_none}, {M_AUDIT_READ_STREAM, h_none}, {M_AUDIT_VERIFY, h_verify},
-    {0, NULL}};
+static const struct handler handlers[] = {{M_AUDIT_APPEND, h_none},
+                                          {M_AUDIT_READ_EVENTS, h_none},
+                                          {M_AUDIT_READ_STREAM, h_none},
+                                          {M_AUDIT_VERIFY, h_verify},
+                                          {0, NULL}};
 static const struct service audit_like = {.name = "audit", .handlers = handlers};
 
 static void *loop_thread(void *arg)
@@ -115,8 +117,8 @@ static void replica_begin(struct bus_scene *scene, int index)
 	keys_load(scene->dir, "audit", &replica->config, public_dirs[index]);
 	if (!replica->listen[0])
 		snprintf(replica->listen, sizeof(replica->listen), "127.0.0.1:%d", port_find());
-	replica->run = (struct service_run){.service = &audit_like, .loop = loop_new(), .server = &replica->server,
-	                                    .state = replica};
+	replica->run = (struct service_run){
+	    .service = &audit_like, .loop = loop_new(), .server = &replica->server, .state = replica};
 	memset(&replica->server, 0, sizeof(replica->server));
 	replica->server.run = &replica->run;
 	cr_assert_eq(server_start(&replica->server, &replica->config, replica->listen), ST_OK);
@@ -143,8 +145,8 @@ static void scene_begin(struct bus_scene *scene, const char *caller, int replica
 	for (int i = 0; i < replicas; i++)
 		replica_begin(scene, i);
 	keys_load(scene->dir, caller, &scene->config, public_dirs[REPLICAS]);
-	snprintf(scene->endpoints, sizeof(scene->endpoints), "%s%s%s", scene->replicas[0].listen, replicas > 1 ? "," : "",
-	         replicas > 1 ? scene->replicas[1].listen : "");
+	snprintf(scene->endpoints, sizeof(scene->endpoints), "%s%s%s", scene->replicas[0].listen,
+	         replicas > 1 ? "," : "", replicas > 1 ? scene->replicas[1].listen : "");
 	scene->config.endpoints[PROCESS_AUDIT] = scene->endpoints;
 	scene->loop = loop_new();
 	scene->client = bus_config_client(&scene->config, scene->loop);

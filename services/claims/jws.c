@@ -1,5 +1,5 @@
 /* P-256 key pairs and ES256 signatures through OpenSSL; a key is parsed once. */
-#include "jwt.h"
+#include "jws.h"
 
 #include <jansson.h>
 #include <openssl/core_names.h>

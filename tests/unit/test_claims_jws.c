@@ -1,8 +1,8 @@
 /* Tokens that claims signs, judged by libjwt (independent) and by common/token.c. */
-#include "../../services/claims/jwt.h"
+#include "../../services/claims/jws.h"
 
-#include <../include/jwt.h> /* libjwt, whose header has the name of ours */
 #include <criterion/criterion.h>
+#include <jwt.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
