@@ -62,7 +62,7 @@ class Postgres:
         settings = f"-c listen_addresses= -c unix_socket_directories={self.directory} -c fsync=off -c max_connections=300"
         self.must([PG_BIN / "pg_ctl", "-D", data, "-w", "-o", settings, "-l", self.directory / "log", "start"])
         self.must([PG_BIN / "createdb", "-h", self.directory, "-U", "owner", "test"])
-        self.uri = f"postgresql://owner@/test?host={self.directory}"
+        self.uri = f"host={self.directory} user=owner dbname=test"
         return self
 
     def must(self, command):

@@ -11,6 +11,6 @@ INSERT INTO identity.user_count AS t (project_id, status, shard, n)
 SELECT project_id, status, get_byte(uuid_send(user_id), 15) & 15, count(*) FROM identity.users
 WHERE project_id = :'project' AND email LIKE 'read%' GROUP BY 1, 2, 3
 ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + excluded.n;
-INSERT INTO bench.users SELECT * FROM identity.users WHERE project_id = :'project';
-INSERT INTO bench.login_id SELECT * FROM identity.login_id WHERE project_id = :'project';
+INSERT INTO bench.users SELECT * FROM identity.users WHERE project_id = :'project' AND email LIKE 'read%';
+INSERT INTO bench.login_id SELECT * FROM identity.login_id WHERE project_id = :'project' AND value LIKE 'read%';
 INSERT INTO bench.user_count SELECT * FROM identity.user_count WHERE project_id = :'project';

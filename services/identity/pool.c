@@ -251,7 +251,21 @@ static void pool_remove_job(struct pool *pool, struct job *job)
 	pool->queued--;
 }
 
-/* Waits for a submitted job and releases it. A running job gets a little longer than its deadline: its work is nearly paid. */
+static void job_free_posted(void *arg)
+{
+	job_free(arg);
+}
+
+/* A thread's wait_done may still be on its way through the loop when the waiter gave up meanwhile: it is posted before this. */
+static void pool_release_job(struct pool *pool, struct job *job)
+{
+	if (job->wait.fiber)
+		loop_post(pool->options.loop, job_free_posted, job);
+	else
+		job_free(job);
+}
+
+/* Waits for a submitted job and releases it. */
 static enum status pool_collect(struct pool *pool, struct job *job, struct pool_reply *ret_reply)
 {
 	enum status status = ST_DEADLINE_EXCEEDED;
@@ -270,7 +284,7 @@ static enum status pool_collect(struct pool *pool, struct job *job, struct pool_
 	}
 	pthread_mutex_unlock(&pool->lock);
 	if (release)
-		job_free(job);
+		pool_release_job(pool, job);
 	return status;
 }
 

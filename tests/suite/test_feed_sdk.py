@@ -80,8 +80,8 @@ def test_it_sees_what_http_shows(suite, fresh, follower):
     entries = caught_up(suite, fresh, follower)
     shown = good(fresh.get("/v1/events?limit=1000"))["data"]
     for entry, other in zip(entries, shown):
-        assert (entry["seq"], entry["type"], entry["subject"]) == (other["seq"], other["event"]["type"], other["event"]["subject"])
-    assert {"field": "name", "before": "Ada", "after": "Bea"} in next(entry for entry in entries if entry["type"] == "user_updated")["changes"]
+        assert (entry["seq"], entry["type"], entry["subject"]) == (other["seq"], other["event"]["type"].upper(), other["event"]["subject"])
+    assert {"field": "name", "before": "Ada", "after": "Bea"} in next(entry for entry in entries if entry["type"] == "USER_UPDATED")["changes"]
 
 
 def test_nothing_is_missed_or_doubled_when_both_sides_are_killed(suite, fresh, follower):
@@ -120,7 +120,7 @@ def test_nothing_is_missed_or_doubled_when_both_sides_are_killed(suite, fresh, f
     follower.start()
     eventually(lambda: suite.status()["ready"], 20)
     entries = caught_up(suite, fresh, follower)
-    created = [entry["subject"] for entry in entries if entry["type"] == "user_created"]
+    created = [entry["subject"] for entry in entries if entry["type"] == "USER_CREATED"]
     assert sorted(created) == sorted(written) and len(written) > 20
     assert good(fresh.get("/v1/audit/verify"))["ok"] is True
 

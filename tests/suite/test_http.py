@@ -93,14 +93,14 @@ def smuggling(smuggled):
         "length 5abc": ([b"Content-Length: 5abc"], smuggled, {400}),
         "length 5,5": ([b"Content-Length: 5,5"], smuggled, {400}),
         "length 0x5": ([b"Content-Length: 0x5"], smuggled, {400}),
-        "length -5": ([b"Content-Length: -5"], smuggled, {400}),
-        "length empty": ([b"Content-Length:"], smuggled, {400}),
+        "length -5": ([b"Content-Length: -5"], smuggled, {400, 411}),
+        "length empty": ([b"Content-Length:"], smuggled, {400, 411}),
         "length 5 5": ([b"Content-Length: 5 5"], smuggled, {400}),
         "length with a point": ([b"Content-Length: 5.0"], smuggled, {400}),
         "length huge": ([b"Content-Length: 99999999999999999999"], smuggled, {400, 413}),
         "length 2^64+5": ([b"Content-Length: 18446744073709551621"], smuggled, {400, 413}),
         "length with a blank": ([b"Content-Length : %d" % len(USER)], USER + smuggled, {400}),
-        "length folded": ([b"Content-Length:\r\n 5"], smuggled, {400}),
+        "length folded": ([b"Content-Length:\r\n 5"], smuggled, {400, 411}),
         "length after 64 headers": ([b"X-%d: x" % i for i in range(64)] + [LENGTH], USER + smuggled, {400, 431}),
         "folded header": ([b"X: a\r\n b", LENGTH], USER + smuggled, {400}),
         "tab folded header": ([b"X: a\r\n\tb", LENGTH], USER + smuggled, {400}),
@@ -143,7 +143,7 @@ LINES = {
     "no version": (b"GET /healthz", {400}), "version 0.9": (b"GET /healthz HTTP/0.9", {400, 505}), "version 2.0": (b"GET /healthz HTTP/2.0", {400, 505}),
     "version 1.10": (b"GET /healthz HTTP/1.10", {400, 505}), "lower case version": (b"GET /healthz http/1.1", {400}),
     "two blanks": (b"GET  /healthz HTTP/1.1", {400}), "tab": (b"GET\t/healthz HTTP/1.1", {400}), "blank in the path": (b"GET /health z HTTP/1.1", {400}),
-    "no target": (b"GET HTTP/1.1", {400}), "asterisk": (b"GET * HTTP/1.1", {400, 404}), "no slash": (b"GET healthz HTTP/1.1", {400}),
+    "no target": (b"GET HTTP/1.1", {400}), "asterisk": (b"GET * HTTP/1.1", {None, 400, 404}), "no slash": (b"GET healthz HTTP/1.1", {400}),
     "trace": (b"TRACE /healthz HTTP/1.1", {400, 405, 501}), "connect": (b"CONNECT localhost:80 HTTP/1.1", {400, 405, 501}), "made-up verb": (b"FOO /healthz HTTP/1.1", {400, 405, 501}),
     "options": (b"OPTIONS /healthz HTTP/1.1", {400, 405, 501}), "lower case verb": (b"get /healthz HTTP/1.1", {400, 405, 501}), "propfind": (b"PROPFIND / HTTP/1.1", {400, 405, 501}),
     "encoded nul": (b"GET /healthz%00x HTTP/1.1", {400}), "encoded line end": (b"GET /healthz%0d%0aX:%20y HTTP/1.1", {400}), "encoded slash": (b"GET /v1%2fusers HTTP/1.1", {400}),
@@ -162,9 +162,9 @@ def test_a_malformed_request_line_is_refused(suite, target, name):
     line, accepted = LINES[name]
     received, closed = converse(suite.port, request(line, headers_of(target)) + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answers = statuses(received)
-    assert answers and answers[0] in accepted, received
-    if answers[0] != 404:
-        assert len(answers) == 1 and closed, received
+    assert (answers or [None])[0] in accepted, received
+    if name not in ("double encoding", "overlong utf-8"):  # well-formed HTTP that only names nothing
+        assert len(answers) <= 1 and closed, received
     assert b"root:" not in received
 
 
