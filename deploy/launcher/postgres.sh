@@ -51,6 +51,7 @@ shared_buffers = ${DENIZEN_PG_SHARED_BUFFERS:-256MB}
 max_wal_size = 4GB
 jit = off
 logging_collector = off
+autovacuum_naptime = 5s
 idle_in_transaction_session_timeout = 10000
 TEXT
 }

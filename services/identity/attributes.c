@@ -179,6 +179,7 @@ enum status attributes_cache_get(struct attributes_cache *cache, const struct id
 		copy.list = arena_memdup(arena, copy.list, copy.count * sizeof(*copy.list));
 	if (copy.count > 0 && !copy.list)
 		return ST_RESOURCE_EXHAUSTED;
+	copy.cached = true;
 	*ret_attributes = copy;
 	return ST_OK;
 }

@@ -79,3 +79,34 @@ struct store_effects keys_effects(struct call *call, Identity__Key *key, const P
 	key->secret = secret;
 	return effects;
 }
+
+/* Whether a scope of a key ("*", "users:*", "users:read") covers another one. */
+static bool scope_covers(const char *scope, const char *wanted)
+{
+	size_t len = strlen(scope);
+	if (strcmp(scope, "*") == 0 || strcmp(scope, wanted) == 0)
+		return true;
+	return len > 2 && strcmp(scope + len - 2, ":*") == 0 && strncmp(scope, wanted, len - 1) == 0;
+}
+
+enum status keys_check_caller(struct call *call, char *const *scopes, size_t count)
+{
+	struct store store = identity_store(call);
+	struct key caller;
+	struct id caller_id;
+	if (!call->actor || !call->actor[0])
+		return ST_OK;
+	enum status status =
+	    id_parse("key", call->actor, &caller_id) ? store_key_get(&store, &caller_id, &caller) : ST_NOT_FOUND;
+	if (status == ST_NOT_FOUND)
+		return call_fail(call, ST_PERMISSION_DENIED, "", "The calling key is gone");
+	for (size_t i = 0; i < count && status == ST_OK; i++) {
+		bool covered = false;
+		for (size_t j = 0; j < caller.scope_count && !covered; j++)
+			covered = scope_covers(caller.scopes[j], scopes[i]);
+		if (!covered)
+			status = call_fail(call, ST_PERMISSION_DENIED, "scopes", "The calling key does not carry %s itself",
+			                   scopes[i]);
+	}
+	return status;
+}

@@ -22,6 +22,10 @@ MUST_USE enum status keys_reply(struct call *call, const struct key *key, const 
 /* Whether a scope is `*`, names a permission of the method table, or is all of one resource ("users:*"). */
 bool keys_scope_valid(const char *scope);
 
+/* Whether the calling key carries all these scopes itself: nobody hands out more than they have. ST_PERMISSION_DENIED says which
+ * one is missing. A call that no key made (bootstrap) may hand out everything. */
+MUST_USE enum status keys_check_caller(struct call *call, char *const *scopes, size_t count);
+
 /* As identity_effects, but the recorded reply lacks the key's secret: secrets are never stored. A repeated call is answered
  * with the key alone; rotating it gives another secret. */
 struct store_effects keys_effects(struct call *call, Identity__Key *key, const ProtobufCMessage *reply,

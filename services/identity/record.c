@@ -149,7 +149,7 @@ static enum status apply_attributes(struct call *call, const struct record_input
 		                       &merged, &error);
 		if (status == ST_OK && (user->attributes || strstr(merged, "null")))
 			status = pbjson_merge(user->attributes ? user->attributes : "{}", merged, call->arena, &merged);
-		if (status == ST_OK && strlen(merged) > RULES_ATTRIBUTES_MAX_BYTES)
+		if (status == ST_CONTENT_TOO_LARGE || (status == ST_OK && strlen(merged) > RULES_ATTRIBUTES_MAX_BYTES))
 			return refuse(call, "attributes", "The attributes of a user have at most 16384 bytes");
 	}
 	if (status == ST_INVALID_ARGUMENT)
@@ -157,8 +157,8 @@ static enum status apply_attributes(struct call *call, const struct record_input
 		              error.reason ? error.reason : "Not an object");
 	if (status == ST_OK && (input->attributes || must_check))
 		status = attributes_check(schema, merged, call->arena, &field, &reason);
-	if (status == ST_INVALID_ARGUMENT)
-		return refuse(call, field, reason);
+	if (status == ST_INVALID_ARGUMENT) /* another replica may have changed the schema */
+		return schema->cached ? ST_ABORTED : refuse(call, field, reason);
 	if (status == ST_OK)
 		user->attributes = merged;
 	return status;

@@ -31,7 +31,7 @@ struct record_input {
 	}
 
 /* Applies input to *user (zeroed but for id and status when it is new) in canonical form. Refusals are recorded in the call
- * with the field. Everything is in the call's arena. */
+ * with the field. ST_ABORTED: a cached schema refuses; try again with a fresh one. Everything is in the call's arena. */
 MUST_USE enum status record_apply(struct call *call, const struct record_input *input, const struct attributes *schema,
                                   struct user *user);
 
