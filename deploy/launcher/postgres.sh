@@ -1,6 +1,13 @@
 # The private Postgres cluster in DATA/postgres.
 
-PG_BIN=/usr/lib/postgresql/15/bin
+# The newest server that is installed (Debian 12 has 15, Ubuntu 24.04 has 16); a cluster stays with the version that made it.
+find_postgres() {
+	local found
+	found=$(cat "$DATA/postgres/PG_VERSION" 2>/dev/null) || found=$(ls /usr/lib/postgresql 2>/dev/null | sort -n | tail -n 1)
+	PG_BIN=/usr/lib/postgresql/$found/bin
+	[ -x "$PG_BIN/postgres" ] || die "the data in $DATA/postgres is of Postgres $found, whose server is not installed: install postgresql-$found, or dump the data with pg_dumpall of version $found, move the directory away, start again, and load the dump."
+	[ "$found" -ge 14 ] || die "Postgres $found is too old; Denizen needs 14 or newer."
+}
 
 # Sockets have short paths (107 bytes): a deep data directory gets its socket directory under /tmp.
 socket_dir() {
@@ -21,12 +28,7 @@ postgres_init() {
 	mkdir -p "$DATA/postgres" "$(socket_dir)"
 	is_root && chown postgres: "$DATA/postgres" "$(socket_dir)"
 	chmod 700 "$DATA/postgres"
-	if [ -f "$DATA/postgres/PG_VERSION" ]; then
-		local version
-		version=$(cat "$DATA/postgres/PG_VERSION")
-		[ "$version" = 15 ] || die "the data in $DATA/postgres is of Postgres $version and this release runs 15: dump it with pg_dumpall of version $version, move the directory away, start again, and load the dump."
-		return
-	fi
+	[ -f "$DATA/postgres/PG_VERSION" ] && return
 	step "making a Postgres cluster in $DATA/postgres"
 	random_hex 24 | write_secret "$DATA/secrets/owner.password"
 	local log password

@@ -102,6 +102,7 @@ prepare() {
 	settings
 	check_replicas
 	check_reachable
+	find_postgres
 	check_ports
 	check_disk
 	make_secrets

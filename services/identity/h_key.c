@@ -63,6 +63,8 @@ static enum status key_from_request(struct call *call, const Identity__CreateKey
 	if (request->has_expires_at_us && key->expires_at_us <= key->created_at_us)
 		return call_fail(call, ST_INVALID_ARGUMENT, "expires_at", "It must be in the future");
 	enum status status = key_scopes(call, request, key);
+	if (status == ST_OK)
+		status = keys_check_caller(call, key->scopes, key->scope_count);
 	return status == ST_OK ? keys_make_secret(call->arena, made) : status;
 }
 
@@ -153,6 +155,8 @@ static enum status rotate_try(struct call *call, const struct id *key_id, uint32
 	struct keys_made made = {0};
 	Events__Event event;
 	enum status status = store_key_get(&store, key_id, &made.key);
+	if (status == ST_OK)
+		status = keys_check_caller(call, made.key.scopes, made.key.scope_count);
 	if (status == ST_OK)
 		status = keys_make_secret(call->arena, &made);
 	if (status == ST_OK)

@@ -88,7 +88,7 @@ class Load:
 
 
 def events_of(client, kind):
-    """Subjects of all events of a kind in the feed, in order; checks that their numbers have no gap."""
+    """Subjects of all events of a kind in the feed, in order; checks that the numbers have no gap."""
     subjects, after = [], 0
     while True:
         page = client.call("GET", f"/v1/events?after={after}&limit=500")
@@ -96,7 +96,7 @@ def events_of(client, kind):
         if not page.json["data"]:
             return subjects
         for event in page.json["data"]:
-            assert int(event["number"]) == after + 1, f"the feed goes from {after} to {event['number']}"
-            after = int(event["number"])
-            if event["type"] == kind:
-                subjects.append(event["subject"])
+            assert int(event["seq"]) == after + 1, f"the feed goes from {after} to {event['number']}"
+            after = int(event["seq"])
+            if event["event"]["type"] == kind:
+                subjects.append(event["event"]["subject"])

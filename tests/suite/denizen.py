@@ -175,6 +175,7 @@ class Suite:
         os.chmod(self.data, 0o755)
         self.port = free_port()
         self.replicas = replicas
+        self.asker = None
         self.environment = {**os.environ, **(environment or {})}
 
     def launcher(self, *arguments, check=True, timeout=300):
@@ -194,6 +195,9 @@ class Suite:
         self.launcher("down", check=False)
 
     def remove(self):
+        if self.asker is not None:
+            self.asker.stdin.close()
+            self.asker.wait()
         self.down()
         shutil.rmtree(self.data, ignore_errors=True)
 
@@ -225,14 +229,15 @@ class Suite:
         client.project_id = reply.json["id"]
         return client
 
-    def postgres(self, program, *arguments, role="denizen_owner"):
-        """Runs a Postgres client program as a role of the suite."""
+    def postgres(self, program, *arguments, role="denizen_owner", runner=subprocess.run, **options):
+        """Runs a Postgres client program as a role of the suite; gives what subprocess.run gives, or what runner gives."""
         name = "owner" if role == "denizen_owner" else role
         password = (self.data / f"secrets/{name}.password").read_text().strip()
         host = next(line.split("'")[1] for line in (self.data / "postgres/postgresql.conf").read_text().splitlines()
                     if line.startswith("unix_socket_directories"))
-        return subprocess.run([PG_BIN / program, "-h", host, "-U", role, "-d", "denizen", *arguments], text=True,
-                              capture_output=True, env={**os.environ, "PGPASSWORD": password})
+        options = options or {"capture_output": True}
+        return runner([PG_BIN / program, "-h", host, "-U", role, "-d", "denizen", *arguments], text=True,
+                      env={**os.environ, "PGPASSWORD": password}, **options)
 
     def psql(self, sql, role="denizen_owner"):
         """Runs SQL, as the database's owner unless told; returns its output lines."""
@@ -243,7 +248,15 @@ class Suite:
     def settle(self):
         """Waits until every outbox is empty: then all events of finished calls are in the ledger."""
         queued = " UNION ALL ".join(f"SELECT id FROM {schema}.outbox" for schema in ("identity", "claims", "session"))
-        eventually(lambda: self.psql(f"SELECT count(*) FROM ({queued}) q") == ["0"], pause=0.01)
+        eventually(lambda: self.ask(f"SELECT count(*) FROM ({queued}) q;") == "0", pause=0.005)
+
+    def ask(self, query):
+        """One line from a psql that stays open: for questions that are asked very often."""
+        if self.asker is None or self.asker.poll() is not None:
+            self.asker = self.postgres("psql", "-qAtX", runner=subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.asker.stdin.write(query + "\n")
+        self.asker.stdin.flush()
+        return self.asker.stdout.readline().strip()
 
 
 def eventually(check, seconds=10.0, pause=0.02):

@@ -11,7 +11,7 @@ JSON = "application/json"
 
 @pytest.fixture(autouse=True)
 def nothing_changed(suite, request):
-    """The number of users and the newest event are the same after each test of this file."""
+    """The numbers of users and keys and the newest event are the same after each test of this file."""
     client = request.getfixturevalue("victim")
     suite.settle()
     before = total(client), head(client), good(client.get("/v1/keys"))["total"]
