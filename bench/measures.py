@@ -2,6 +2,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import statistics
@@ -181,24 +182,28 @@ def hop(world):
                      f"{call_us:.0f} µs of all cores, CURVE included", raw={"plain": plain, "curve": curve})]
 
 
+def refresh_often(world, token, times):
+    """Refreshes a session some times; returns the access tokens and the last refresh token."""
+    client, access = world.client(), []
+    for _ in range(times):
+        reply = client.post("/v1/sessions/refresh", {"refresh_token": token})
+        assert reply.status == 200, reply
+        token = reply.json["refresh_token"]
+        access.append(reply.json["access_token"])
+    client.close()
+    return access, token
+
+
 def tokens(world):
     """Introspection of 1,000 tokens, then refreshing; leaves sessions for the measurement of revocation."""
-    sessions = 300
-    signed_in = sign_in_all(world, sessions)
-    world.revocable = signed_in[:sessions]
-    client, access, refresh = world.client(), [], []
-    for reply in signed_in:
-        access.append(reply["access_token"])
-        refresh.append(reply["refresh_token"])
-    while len(access) < 1000:
-        at = len(access) % sessions
-        reply = client.post("/v1/sessions/refresh", {"refresh_token": refresh[at]})
-        assert reply.status == 200, reply
-        refresh[at] = reply.json["refresh_token"]
-        access.append(reply.json["access_token"])
+    sessions = 250
+    world.revocable = sign_in_all(world, sessions)
+    with ThreadPoolExecutor(8) as pool:
+        refreshed = list(pool.map(lambda reply: refresh_often(world, reply["refresh_token"], 3), world.revocable))
+    access = [reply["access_token"] for reply in world.revocable] + [token for more, _ in refreshed for token in more]
     assert len(set(access)) == 1000
     (world.files / "tokens").write_text("\n".join(access) + "\n")
-    (world.files / "refresh").write_text("\n".join(refresh) + "\n")
+    (world.files / "refresh").write_text("\n".join(token for _, token in refreshed) + "\n")
     return introspect(world) + refresh_tokens(world)
 
 
@@ -215,13 +220,18 @@ def refresh_tokens(world):
     seconds = world.seconds(6)
     figures = world.measure_pairs(lambda _: world.wrk("refresh", 32, seconds, BENCH_REFRESH=world.files / "refresh"),
                                   lambda _: world.write_limit(seconds))
-    speed = run(["openssl", "speed", "-seconds", "1" if world.quick else "2", "ecdsap256"], stdin=subprocess.DEVNULL)
-    signs = float(speed.split()[-2])
     return [row("refresh a token, durable, 32 connections", rate(figures["rate"]), rate(figures["limit"]), figures["ratio"],
                 "≥ 2,000/s and ≥ 0.25", figures["p50_ms"], figures["p99_ms"],
-                met=figures["rate"] >= 2000 and figures["ratio"] >= 0.25, note="limit: the one-statement write", raw=figures),
-            row("signatures that refreshing stands on (ES256, one core)", rate(figures["rate"]), rate(signs),
-                figures["rate"] / signs, note="limit: openssl speed ecdsap256")]
+                met=figures["rate"] >= 2000 and figures["ratio"] >= 0.25, note="limit: the one-statement write", raw=figures), *signatures(figures)]
+
+
+def signatures(refreshed):
+    """What one core signs when it does nothing else, beside the refreshes, of which each signs a token."""
+    if not shutil.which("openssl"):
+        return []
+    signs = float(run(["openssl", "speed", "-seconds", "1", "ecdsap256"], stdin=subprocess.DEVNULL).split()[-2])
+    return [row("signatures that refreshing stands on (ES256, one core)", rate(refreshed["rate"]), rate(signs),
+                refreshed["rate"] / signs, note="limit: openssl speed ecdsap256")]
 
 
 def create_user(world):

@@ -19,7 +19,7 @@ import measures  # noqa: E402
 import world as worlds  # noqa: E402
 
 # The order of the table.
-ORDER = ["read", "check a token", "refresh", "signatures", "create", "sign in", "reads during", "import", "memory of", "commit",
+ORDER = ["read a user", "check a token", "refresh", "signatures", "create", "sign in", "reads during", "import", "memory of", "commit",
          "revocation", "the hop", "what CURVE", "all processes", "./denizen up", "from the first", "the next request"]
 PACKAGES = ["postgresql-15", "libzmq5", "libcivetweb1", "libssl3", "libsodium23", "libprotobuf-c1", "wrk"]
 

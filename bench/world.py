@@ -90,7 +90,8 @@ class World:
         shutil.rmtree(self.files, ignore_errors=True)
 
     def seconds(self, full):
-        return max(1.0, full / 2 if self.quick else full)
+        """Whole seconds: half of them, rounded down, in a quick run."""
+        return full // 2 if self.quick else full
 
     def client(self, key=None, **options):
         return denizen.Client(self.port, key=key or self.key, check=False, **options)
@@ -104,7 +105,7 @@ class World:
     # ---- load generators ----
 
     def wrk_command(self, script, connections, seconds, path="/"):
-        return ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", BENCH / f"lua/{script}.lua",
+        return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", BENCH / f"lua/{script}.lua",
                 f"http://127.0.0.1:{self.port}{path}"]
 
     def wrk_environment(self, variables):
@@ -113,11 +114,10 @@ class World:
 
     def wrk(self, script, connections, seconds, path="/", **variables):
         """Runs a script; returns its figures. Refused or broken requests end the benchmark: they would flatter it."""
-        started = self.wrk_start(script, connections, seconds, path, **variables)
-        return self.wrk_end(started)
+        return self.wrk_end(self.wrk_start(script, connections, seconds, path, **variables))
 
     def wrk_start(self, script, connections, seconds, path="/", **variables):
-        command = [str(part) for part in self.wrk_command(script, connections, int(seconds + 0.5), path)]
+        command = [str(part) for part in self.wrk_command(script, connections, seconds, path)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                 env=self.wrk_environment(variables))
 
@@ -140,7 +140,7 @@ class World:
     def pgbench(self, script, seconds, **variables):
         """Eight clients in one thread, prepared statements; returns transactions a second."""
         defined = [part for name, value in variables.items() for part in ("-D", f"{name}={value}")]
-        output = run([PG_BIN / "pgbench", "-n", "-M", "prepared", "-c8", "-j1", "-T", int(seconds + 0.5), *defined,
+        output = run([PG_BIN / "pgbench", "-n", "-M", "prepared", "-c8", "-j1", "-T", seconds, *defined,
                       "-f", BENCH / f"sql/{script}.sql"], env=self.postgres_environment(), timeout=180)
         return {"rate": float(re.search(r"^tps = ([\d.]+)", output, re.MULTILINE).group(1))}
 
@@ -163,9 +163,7 @@ class World:
 
     def measure_pairs(self, denizen_side, limit_side):
         """Runs A, B, A, B, A, B; returns the medians of both sides and of the pairs' ratios, and all figures."""
-        pairs = []
-        for number in range(self.pairs):
-            pairs.append((denizen_side(number), limit_side(number)))
+        pairs = [(denizen_side(number), limit_side(number)) for number in range(self.pairs)]
         return {
             "rate": statistics.median(a["rate"] for a, _ in pairs),
             "limit": statistics.median(b["rate"] for _, b in pairs),

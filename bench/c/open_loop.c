@@ -45,8 +45,8 @@ static void wait_until(int64_t due_ns)
 
 static int http_connect(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)plan.port),
-	                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons((uint16_t)plan.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
 		close(fd);
@@ -129,8 +129,8 @@ static int run(void)
 		free(senders[i].times_us);
 	}
 	quantile_sort(times_us, count);
-	printf("{\"sent\": %zu, \"failed\": %zu, \"p50_us\": %lld, \"p99_us\": %lld, \"max_us\": %lld}\n", count, failed,
-	       (long long)quantile_of(times_us, count, 0.5), (long long)quantile_of(times_us, count, 0.99),
+	printf("{\"sent\": %zu, \"failed\": %zu, \"p50_us\": %lld, \"p99_us\": %lld, \"max_us\": %lld}\n", count,
+	       failed, (long long)quantile_of(times_us, count, 0.5), (long long)quantile_of(times_us, count, 0.99),
 	       (long long)quantile_of(times_us, count, 1.0));
 	free(times_us);
 	return EXIT_SUCCESS;

@@ -101,7 +101,6 @@ static void child_run(const struct plan_process *process)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setsid();
 	int null = open("/dev/null", O_RDONLY);
 	int log = process->log ? open(process->log, O_WRONLY | O_CREAT | O_APPEND, 0640) : -1;
@@ -111,7 +110,8 @@ static void child_run(const struct plan_process *process)
 		dup2(log, STDERR_FILENO);
 	}
 	child_environment(process);
-	if (child_become(process->user))
+	/* After the change of user, which clears it: nothing outlives a supervisor that was killed. */
+	if (child_become(process->user) && prctl(PR_SET_PDEATHSIG, process->stop_signal) == 0)
 		execv(process->args[0], process->args);
 	say(process->name, strerror(errno), errno);
 	_exit(127);
