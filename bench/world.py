@@ -20,7 +20,6 @@ except ImportError:  # the suite's driver wants it for checks that are switched 
     sys.modules["jsonschema"] = types.ModuleType("jsonschema")
 import denizen  # noqa: E402
 
-PG_BIN = denizen.PG_BIN
 HELPERS = ROOT / "build/bench/bench"
 PASSWORD = "correct horse battery staple"
 READ_USERS = 100_000
@@ -81,6 +80,8 @@ class World:
     def start(self):
         self.suite.up()
         self.port = self.suite.port
+        plan = (self.suite.data / "run/plan").read_text()
+        self.pg_bin = Path(re.search(r"^arg (\S+)/postgres$", plan, re.MULTILINE).group(1))
         self.key = self.suite.credentials["management_key"]
         self.project = self.suite.credentials["project_id"]
         self.project_uuid = self.suite.psql("SELECT project_id FROM identity.project WHERE platform")[0]
@@ -140,17 +141,17 @@ class World:
     def pgbench(self, script, seconds, **variables):
         """Eight clients in one thread, prepared statements; returns transactions a second."""
         defined = [part for name, value in variables.items() for part in ("-D", f"{name}={value}")]
-        output = run([PG_BIN / "pgbench", "-n", "-M", "prepared", "-c8", "-j1", "-T", seconds, *defined,
+        output = run([self.pg_bin / "pgbench", "-n", "-M", "prepared", "-c8", "-j1", "-T", seconds, *defined,
                       "-f", BENCH / f"sql/{script}.sql"], env=self.postgres_environment(), timeout=180)
         return {"rate": float(re.search(r"^tps = ([\d.]+)", output, re.MULTILINE).group(1))}
 
     def psql_file(self, script, **variables):
         defined = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        run([PG_BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", *defined, "-f", BENCH / f"sql/{script}.sql"],
+        run([self.pg_bin / "psql", "-qX", "-v", "ON_ERROR_STOP=1", *defined, "-f", BENCH / f"sql/{script}.sql"],
             env=self.postgres_environment(), timeout=180)
 
     def psql(self, sql):
-        return run([PG_BIN / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql], env=self.postgres_environment(),
+        return run([self.pg_bin / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql], env=self.postgres_environment(),
                    timeout=300).splitlines()
 
     def write_limit(self, seconds):

@@ -154,14 +154,14 @@ void client_on_reply(struct client *client, struct replica *replica, Bus__Header
 	struct pending *pending = client->slots[slot].pending;
 	replica->load = header->load;
 	enum status status = header->status < ST_COUNT ? (enum status)header->status : ST_INTERNAL;
-	pending->retry_after_ms = header->retry_after_ms;
-	snprintf(pending->field, sizeof(pending->field), "%s", header->field ? header->field : "");
-	snprintf(pending->reason, sizeof(pending->reason), "%s", header->reason ? header->reason : "");
 	if (status == ST_OK) {
 		zmq_msg_move(&pending->reply, body);
 		pending_complete(pending, ST_OK);
 		return;
 	}
+	pending->retry_after_ms = header->retry_after_ms;
+	snprintf(pending->field, sizeof(pending->field), "%s", header->field ? header->field : "");
+	snprintf(pending->reason, sizeof(pending->reason), "%s", header->reason ? header->reason : "");
 	client_retry_or_fail(pending, status, header->executed);
 }
 

@@ -30,6 +30,8 @@ struct loop_watch {
 	void *socket; /* ZeroMQ, or NULL */
 	int fd;       /* its descriptor, or the watched one */
 	int epoll_fd;
+	bool sends;    /* a socket that is also sent on: sending can swallow the sign that messages came */
+	bool signalled;
 	void (*fn)(void *arg);
 	void *arg;
 	bool dead;
@@ -217,7 +219,12 @@ struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, void (
 	size_t size = sizeof(fd);
 	if (zmq_getsockopt(zmq_socket, ZMQ_FD, &fd, &size) != 0)
 		abort();
+	int type = 0;
+	size = sizeof(type);
+	zmq_getsockopt(zmq_socket, ZMQ_TYPE, &type, &size);
 	struct loop_watch *watch = loop_watch_new(loop, zmq_socket, fd);
+	watch->sends = type != ZMQ_SUB && type != ZMQ_PAIR;
+	watch->signalled = true; /* look once: messages may have come before */
 	watch->fn = fn;
 	watch->arg = arg;
 	return watch;
@@ -562,8 +569,8 @@ static long loop_timeout_ms(struct loop *loop)
 	return left_us <= 0 ? 0 : (long)((left_us + US_PER_MS - 1) / US_PER_MS);
 }
 
-/* A ZeroMQ descriptor only says that something may have changed, and sending can swallow that sign: so the sockets are asked
- * before every sleep. Returns whether one had messages. */
+/* A ZeroMQ descriptor only says that something may have changed, and sending can swallow that sign: so the sockets that are sent
+ * on are asked before every sleep, the others after a sign. Returns whether one had messages. */
 static bool loop_run_sockets(struct loop *loop)
 {
 	bool any = false;
@@ -572,8 +579,10 @@ static bool loop_run_sockets(struct loop *loop)
 		struct loop_watch *watch = loop->watches[i];
 		int events = 0;
 		size_t size = sizeof(events);
-		if (!watch->socket || watch->dead || zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) != 0 ||
-		    !(events & ZMQ_POLLIN))
+		if (!watch->socket || watch->dead || !(watch->sends || watch->signalled))
+			continue;
+		watch->signalled = false;
+		if (zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) != 0 || !(events & ZMQ_POLLIN))
 			continue;
 		watch->fn(watch->arg);
 		any = true;
@@ -584,6 +593,7 @@ static bool loop_run_sockets(struct loop *loop)
 static void loop_on_event(struct loop *loop, struct loop_watch *watch)
 {
 	if (watch) {
+		watch->signalled = true;
 		if (!watch->socket && !watch->dead)
 			watch->fn(watch->arg);
 		return;

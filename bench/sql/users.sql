@@ -1,4 +1,4 @@
--- :count users whose ids can be computed from a number, so that pgbench can ask for a random one; the same in the copies.
+-- Makes :count users whose ids can be computed from a number, so that pgbench can ask for a random one; the same in the copies.
 INSERT INTO identity.users (project_id, user_id, status, email, email_verified, phone_verified, name, login_ids, version,
     epoch, created_at_us, updated_at_us, email_key, search_text)
 SELECT :'project', ('01900000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 2, 'read' || i || '@bench.example', false,

@@ -162,8 +162,65 @@ def check_tests_named(tree):
     return wrong
 
 
+# A row of a configuration table: {"DENIZEN_X", CFG_KIND, "default", min, max, "what it does"}.
+SETTING = re.compile(r'\{"(DENIZEN_\w+)",\s*CFG_\w+,\s*(?:"([^"]*)"|NULL),\s*[^,]+,\s*[^,]+,\s*((?:"(?:[^"\\]|\\.)*"\s*)+)\}')
+CONFIGURATION = "docs/configuration.md"
+
+
+def settings(tree):
+    """(name, default, text) of each row of the configuration tables in the sources."""
+    found = set()
+    for path in tree.match(".c"):
+        if path.startswith(("common/", "gateway/", "services/")):
+            for name, default, text in SETTING.findall(tree.read(path)):
+                found.add((name, default, "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text)).replace('\\"', '"')))
+    return found
+
+
+def check_configuration(tree):
+    """The configuration reference has a row for each setting with its default and text, and no other."""
+    if not tree.has(CONFIGURATION):
+        return []
+    rows = [line for line in tree.read(CONFIGURATION).splitlines() if line.startswith("| `DENIZEN_")]
+    declared, wrong = settings(tree), []
+    for name, default, text in sorted(declared):
+        if not any(row.startswith(f"| `{name}` |") and row.endswith(f"| {text} |") and default in row for row in rows):
+            wrong.append(f"{name} is not there, or with another default or text")
+    names = {name for name, _, _ in declared}
+    wrong += [f"{row.split('`')[1]} is not in the sources" for row in rows if row.split("`")[1] not in names]
+    return [f"{CONFIGURATION}: {what}: build release, then run python3 proto/gen/configuration.py build/release {CONFIGURATION}"
+            for what in wrong]
+
+
+def anchors(text):
+    """The anchors of a page, made from its headings as the usual renderers do."""
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+            for title in re.findall(r"^#+ +(.*)$", plain, re.M)}
+
+
+def check_links(tree):
+    """Every relative link of a page leads to a file or folder of the tree, and to a heading when it names one."""
+    folders = {os.path.dirname(path) for path in tree.files}
+    folders |= {part for folder in folders for part in (folder.rsplit("/", n)[0] for n in range(1, folder.count("/") + 1))}
+    wrong = []
+    for page in tree.match(".md"):
+        text = re.sub(r"^```.*?^```|`[^`\n]*`", "", tree.read(page), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"\w+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = os.path.normpath(os.path.join(os.path.dirname(page), name)) if name else page
+            if path not in folders and not tree.has(path) and not os.path.isdir(os.path.join(tree.root, path)):
+                wrong.append(f"{page}: {target} leads nowhere")
+            elif anchor and path.endswith(".md") and anchor not in anchors(tree.read(path)):
+                wrong.append(f"{page}: {target} has no such heading")
+    return wrong
+
+
 CHECKS = {
     "first-line": check_first_line, "readmes": check_readmes, "contract": check_contract, "generated": check_generated,
     "common-schema": check_common_schema, "compose": check_compose, "launcher": check_launcher,
     "services": check_services, "machine-paths": check_machine_paths, "tests-named": check_tests_named,
+    "configuration": check_configuration, "links": check_links,
 }

@@ -37,6 +37,8 @@ PLANTS = {
     "launcher": ("deploy/launcher/plan.sh", 'SERVICES="audit -> SERVICES="other', "does not start audit"),
     "services": ("services/audit/main.c", None, "services/audit/main.c"),
     "machine-paths": ("common/planted.c", C + "/* /" + "home/someone/x */\n", "common/planted.c:2"),
+    "configuration": ("docs/configuration.md", "| `DENIZEN_KEK` -> | `DENIZEN_KEX`", "DENIZEN_KEK is not there"),
+    "links": ("docs/planted.md", "# Planted\n\n[x](nowhere.md)\n", "nowhere.md leads nowhere"),
     "tests-named": ("tests/unit/planted.c", C + "Test(a, b)\n{\n}\n", "tests/unit/planted.c"),
 }
 # Other contracts that must be refused: (file, change, part of the refusal).
