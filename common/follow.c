@@ -13,6 +13,8 @@
 #define BACKOFF_FIRST_US 20000LL
 #define BACKOFF_MAX_US 1000000LL
 #define POLL_DEFAULT_MS 500
+#define PAUSE_US 800000LL   /* without a read for so long, the ledger may know more */
+#define SETTLE_US 2000000LL /* after a pause: until the relays, which may have waited as well, have handed on all */
 
 struct follow {
 	struct follow_options options;
@@ -24,6 +26,7 @@ struct follow {
 	struct wait wait;
 	bool waiting, hinted;
 	atomic_llong last_read_us;
+	atomic_llong steady_since_us; /* first read after the last pause */
 	atomic_bool caught_up;
 };
 
@@ -125,6 +128,8 @@ static void follow_turn(struct follow *follow)
 		log_event(LOG_INFO, "the ledger is followed again", "position", LOG_NUM(follow->position), NULL);
 	follow->failures = 0;
 	follow->backoff_us = BACKOFF_FIRST_US;
+	if (begun_us - atomic_load(&follow->last_read_us) > PAUSE_US)
+		atomic_store(&follow->steady_since_us, begun_us);
 	atomic_store(&follow->last_read_us, begun_us);
 	if (!more)
 		follow_sleep(follow, follow->options.poll_ms * US_PER_MS);
@@ -169,9 +174,12 @@ struct follow *follow_start(const struct follow_options *options)
 	return follow;
 }
 
-int64_t follow_last_read_us(const struct follow *follow)
+bool follow_live(const struct follow *follow_const)
 {
-	return atomic_load(&((struct follow *)follow)->last_read_us);
+	struct follow *follow = (struct follow *)follow_const; /* C17 reads atomics through a plain pointer */
+	int64_t now_us = clock_monotonic_us();
+	return now_us - atomic_load(&follow->last_read_us) <= PAUSE_US &&
+	       now_us - atomic_load(&follow->steady_since_us) >= SETTLE_US;
 }
 
 bool follow_caught_up(const struct follow *follow)

@@ -11,14 +11,15 @@
 
 #define BATCH_MAX 500
 #define BATCH_ARENA_BYTES (64u << 20)
-#define LEASE_RENEW_US 1500000LL   /* the lease itself lasts 5 s by the database's clock */
-#define LEASE_TRUSTED_US 4000000LL /* without a renewal we stop to believe in it */
-#define LEASE_TRY_US 500000LL      /* others look whether it has run out */
+/* A revocation must be in the ledger within a second, also when the leader dies just before it. */
+#define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
+#define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
+#define LEASE_TRY_US 100000LL     /* others look whether it has run out */
 #define POLL_BUSY_US 10000LL       /* rows of other replicas are found by looking */
 #define POLL_IDLE_US 100000LL
 #define BUSY_FOR_US 5000000LL
 #define BACKOFF_FIRST_US 20000LL
-#define BACKOFF_MAX_US 1000000LL
+#define BACKOFF_MAX_US 250000LL
 #define PURGE_INTERVAL_US 60000000LL
 #define OPERATION_LIFE_US (24LL * 3600 * US_PER_SEC)
 #define CALL_BUDGET_US 5000000LL
@@ -27,7 +28,7 @@ static const struct db_stmt stmt_lease = {
     "outbox_lease",
     "UPDATE relay_lease SET holder = $1,"
     " epoch = epoch + CASE WHEN holder = $1 AND expires_at > now() THEN 0 ELSE 1 END,"
-    " expires_at = now() + interval '5 seconds'"
+    " expires_at = now() + interval '750 milliseconds'"
     " WHERE name = 'outbox' AND (holder = $1 OR holder IS NULL OR expires_at < now()) RETURNING epoch",
     DB_WRITE,
 };
@@ -156,7 +157,7 @@ static void outbox_keep_lease(struct outbox *outbox)
 	} else if (status == ST_OK || now_us - outbox->renewed_us > LEASE_TRUSTED_US) {
 		outbox_set_leader(outbox, false);
 	} else {
-		outbox->tried_us = now_us - interval_us + 200000; /* the database is away: again soon */
+		outbox->tried_us = now_us - interval_us + 50000; /* the database is away: again soon */
 	}
 	arena_free(&arena);
 }
@@ -333,7 +334,7 @@ static void outbox_turn(struct outbox *outbox)
 	int moved = 0;
 	outbox_keep_lease(outbox);
 	if (!outbox->leader) {
-		outbox_sleep(outbox, LEASE_TRY_US / 5, false);
+		outbox_sleep(outbox, LEASE_TRY_US / 2, false);
 		return;
 	}
 	atomic_store(&outbox->poked, false); /* rows committed from here on are seen by the read or by a new poke */

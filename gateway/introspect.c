@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEED_SILENT_US (5 * US_PER_SEC)
-
 struct introspect {
 	struct gateway *gateway;
 	struct keysets *keysets;
@@ -137,8 +135,7 @@ static enum status introspect_revoked(struct gateway *gateway, struct exchange *
 {
 	if (revocation_hit(gateway->revocation, &state->user, &state->session, state->epoch))
 		return ST_INVALID_TOKEN;
-	int64_t silent_us = clock_monotonic_us() - follow_last_read_us(gateway->follow);
-	if (silent_us <= FEED_SILENT_US && revocation_complete(gateway->revocation))
+	if (follow_live(gateway->follow) && revocation_complete(gateway->revocation))
 		return ST_OK;
 	return introspect_ask_session(exchange, state);
 }

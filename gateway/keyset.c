@@ -9,16 +9,17 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SLOTS 4096
 #define KEYS_MAX 16
 #define KEEP_US (60 * US_PER_SEC)
-#define AGAIN_US (1 * US_PER_SEC)
+#define AGAIN_US (100 * US_PER_MS)
 
 struct keyset {
 	atomic_int references;
 	struct id project;
-	int64_t read_at_us; /* monotonic */
+	int64_t read_at_us; /* monotonic; when the question was sent */
 	size_t count;
 	struct {
 		char kid[TOKEN_KID_SIZE];
@@ -142,6 +143,7 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	Claims__GetJwksRequest request = CLAIMS__GET_JWKS_REQUEST__INIT;
 	char project[ID_TEXT_SIZE];
 	ProtobufCMessage *reply = NULL;
+	int64_t now_us = clock_monotonic_us();
 	id_format("prj", &exchange->principal.project, project);
 	request.project_id = project;
 	enum status status = upstream_send(exchange, M_CLAIMS_GET_JWKS, &request.base, &reply);
@@ -153,7 +155,7 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	const Claims__Jwks *jwks = (const Claims__Jwks *)reply;
 	atomic_store(&keys->references, 1);
 	keys->project = exchange->principal.project;
-	keys->read_at_us = clock_monotonic_us();
+	keys->read_at_us = now_us;
 	for (size_t i = 0; i < jwks->n_keys; i++)
 		keyset_add(keys, jwks->keys[i]);
 	keysets_store(keysets, keys);
@@ -161,23 +163,45 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	return ST_OK;
 }
 
+/* Looks into the cache. ST_OK: *ret_keys knows kid. ST_INVALID_TOKEN: keys read after asked_us do not. ST_NOT_FOUND: the keys
+ * have to be read, but not before *ret_wait_us are over. */
+static enum status keysets_look(struct keysets *keysets, const struct id *project, const char *kid, int64_t asked_us,
+                                struct keyset **ret_keys, int64_t *ret_wait_us)
+{
+	struct keyset *keys = keysets_cached(keysets, project);
+	*ret_wait_us = 0;
+	if (keys == NULL)
+		return ST_NOT_FOUND;
+	bool known = keyset_find(keys, project, kid) != NULL;
+	int64_t read_at_us = keys->read_at_us;
+	int64_t age_us = clock_monotonic_us() - read_at_us;
+	if (known && age_us < KEEP_US) {
+		*ret_keys = keys;
+		return ST_OK;
+	}
+	keyset_release(&keys);
+	if (!known && age_us < AGAIN_US)
+		*ret_wait_us = AGAIN_US - age_us;
+	return !known && read_at_us >= asked_us ? ST_INVALID_TOKEN : ST_NOT_FOUND;
+}
+
+/* An unknown kid may be that of a key made a moment ago, so only keys read after the question say that it is none; a flood of
+ * made-up ones waits its turn. */
 enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const char *kid, struct keyset **ret_keys)
 {
 	const struct id *project = &exchange->principal.project;
-	struct keyset *keys = keysets_cached(keysets, project);
-	if (keys != NULL) {
-		int64_t age_us = clock_monotonic_us() - keys->read_at_us;
-		bool known = keyset_find(keys, project, kid) != NULL;
-		if (age_us < (known ? KEEP_US : AGAIN_US)) {
-			if (known)
-				*ret_keys = keys;
-			else
-				keyset_release(&keys);
-			return known ? ST_OK : ST_INVALID_TOKEN;
-		}
-		keyset_release(&keys);
+	struct keyset *keys = NULL;
+	int64_t asked_us = clock_monotonic_us();
+	int64_t wait_us = 0;
+	enum status status = keysets_look(keysets, project, kid, asked_us, ret_keys, &wait_us);
+	if (status == ST_NOT_FOUND && wait_us > 0) {
+		struct timespec pause = {.tv_nsec = wait_us * 1000};
+		nanosleep(&pause, NULL);
+		status = keysets_look(keysets, project, kid, asked_us, ret_keys, &wait_us);
 	}
-	enum status status = keysets_read(keysets, exchange, &keys);
+	if (status != ST_NOT_FOUND)
+		return status;
+	status = keysets_read(keysets, exchange, &keys);
 	if (status != ST_OK)
 		return status;
 	*ret_keys = keys; /* an unknown kid fails in token_verify */

@@ -10,7 +10,7 @@ struct keyset; /* the keys of one project; immutable, counted */
 struct keysets *keysets_new(void); /* NULL without memory */
 void keysets_free(struct keysets **keysets);
 
-/* The keys of the exchange's project, read again (at most once a second) when kid is not among them. Release with
+/* The keys of the exchange's project, read again (at most every 100 ms; waits for its turn) when kid is not among them. Release with
  * keyset_release. ST_INVALID_TOKEN when the project has no such key; else the bus's failure. */
 MUST_USE enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const char *kid,
                                  struct keyset **ret_keys);

@@ -85,6 +85,7 @@ struct follow *ledger_follow(struct gateway *gateway, struct loop *loop, int64_t
 	    .client = gateway->client,
 	    .types = types,
 	    .type_count = ACTION_COUNT,
+	    .poll_ms = 250, /* twice in the time after which follow_live says no */
 	    .since_us = clock_wall_us() - (lifetime_sec + TOKEN_SKEW_SEC) * US_PER_SEC,
 	    .revocation_only = true,
 	    .apply = ledger_apply,

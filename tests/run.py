@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the tests by group, prints a line a test that fails and `N passed, N failed` at the end.
 
-usage: run.py [--quick] [GROUP...]    --quick leaves out asan and compose.
+usage: run.py [--quick] [GROUP...]    --quick leaves out asan, tsan and compose.
 Groups run in the order of GROUPS; a group is a function that returns (passed, failed). Everything a group starts, it ends.
 """
 import os
@@ -32,14 +32,14 @@ def tail(text, lines=25):
     return "\n".join("    " + line for line in text.splitlines()[-lines:])
 
 
-def build(preset):
-    """Configures and builds a preset; ends the whole run when it does not compile."""
+def build(preset, *targets):
+    """Configures and builds a preset (or some of its targets); ends the whole run when it does not compile."""
     directory = ROOT / "build" / preset
     if not (directory / "build.ninja").exists():
         status, output = run(["cmake", "-S", ROOT, "--preset", preset])
         if status:
             sys.exit(f"cmake --preset {preset} failed:\n{tail(output)}\n0 passed, 1 failed")
-    status, output = run(["ninja", "-C", directory], timeout=1800)
+    status, output = run(["ninja", "-C", directory, *targets], timeout=1800)
     if status:
         sys.exit(f"building {preset} failed:\n{tail(output, 40)}\n0 passed, 1 failed")
     return directory
@@ -168,6 +168,13 @@ def group_asan():
     return tuple(sum(column) for column in zip(*results))
 
 
+def group_tsan():
+    """The loop and the bus under the thread sanitizer."""
+    directory = build("tsan", "test-tsan")
+    options = f"suppressions={ROOT}/tests/tsan/suppressions.txt exitcode=66 history_size=4"
+    return counted_lines([directory / "tests/test-tsan"], env={**os.environ, "TSAN_OPTIONS": options})
+
+
 def group_suite():
     build("release")
     return pytest("tests/suite", timeout=1500)
@@ -188,11 +195,12 @@ GROUPS = {
     "store": group_store,
     "fuzz": group_fuzz,
     "asan": group_asan,
+    "tsan": group_tsan,
     "suite": group_suite,
     "fault": group_fault,
     "compose": group_compose,
 }
-SLOW = {"asan", "compose"}
+SLOW = {"asan", "tsan", "compose"}
 
 
 def main(arguments):

@@ -23,7 +23,8 @@ struct attributes {
 	int64_t version; /* 0 = never set */
 	size_t count;    /* 0 = any object is accepted */
 	struct attribute *list;
-	bool cached; /* from the cache: another replica may have changed it since, so a refusal by it must be confirmed */
+	bool
+	    cached; /* from the cache: another replica may have changed it since, so a refusal by it must be confirmed */
 };
 
 /* [a-z][a-z0-9_]{0,62} */

@@ -105,8 +105,8 @@ enum status keys_check_caller(struct call *call, char *const *scopes, size_t cou
 		for (size_t j = 0; j < caller.scope_count && !covered; j++)
 			covered = scope_covers(caller.scopes[j], scopes[i]);
 		if (!covered)
-			status = call_fail(call, ST_PERMISSION_DENIED, "scopes", "The calling key does not carry %s itself",
-			                   scopes[i]);
+			status = call_fail(call, ST_PERMISSION_DENIED, "scopes",
+			                   "The calling key does not carry %s itself", scopes[i]);
 	}
 	return status;
 }

@@ -81,9 +81,11 @@ class Load:
         if refused is not None:
             assert self.told_later <= refused, f"{self.told_later} writes were refused with 503"
         client = self.stack.client()
-        for email, user in self.written.items():
-            found = client.call("GET", f"/v1/users?search={email}&limit=5").json
-            assert found["total"] == 1 and found["data"][0]["id"] == user, (email, user, found)
+        emails = list(self.written)
+        for start in range(0, len(emails), 200):
+            found = client.call("POST", "/v1/users/lookup", {"emails": emails[start:start + 200]})
+            assert found.status == 200, found
+            assert {user["email"]: user["id"] for user in found.json["data"]} == {email: self.written[email] for email in emails[start:start + 200]}
         client.close()
 
 

@@ -158,14 +158,14 @@ class Stack:
         return self.management_key
 
     def served(self):
-        """Calls of GET /v1/users/{id} so far: {instance: number} of gateways, and of identity replicas."""
+        """Calls of GetUser so far: {instance: number} of gateways, and of identity replicas."""
         gateways, identities = {}, {}
         for name in self.containers("gateway"):
             client = Client(8080, host=self.address(name))
             text = client.call("GET", "/metrics").body.decode()
             client.close()
             for labels, number in re.findall(r"^denizen_http_request_seconds_count\{(.*)\} (\d+)$", text, re.M):
-                if "/v1/users/{" in labels:
+                if 'method="GetUser"' in labels:
                     instance = re.search('instance="([^"]+)"', labels).group(1)
                     gateways[instance] = gateways.get(instance, 0) + int(number)
             for labels, number in re.findall(r"^denizen_call_seconds_count\{(.*)\} (\d+)$", text, re.M):

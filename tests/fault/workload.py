@@ -24,7 +24,7 @@ class Tally:
         self.lock = threading.Lock()
         self.wrong, self.statuses, self.acknowledged = [], {}, []
         self.broken = self.unknown = self.replayed = 0
-        self.slowest = 0.0
+        self.slowest = (0.0, "")
 
     def note(self, reply):
         with self.lock:
@@ -38,12 +38,12 @@ class Tally:
         with self.lock:
             self.wrong.append(text)
 
-    def acknowledge(self, began, unknown):
+    def acknowledge(self, began, unknown, what):
         now = time.monotonic()
         with self.lock:
             self.acknowledged.append(now)
             self.unknown += unknown
-            self.slowest = max(self.slowest, now - began)
+            self.slowest = max(self.slowest, (now - began, what))
 
     def longest_silence(self):
         """The longest time in which no write of anyone was acknowledged."""
@@ -116,7 +116,7 @@ class Writer(threading.Thread):
         if reply.status != want:
             self.tally.fail(f"{method} {path}{' (sent again)' if unknown else ''}: {reply}")
             return None
-        self.tally.acknowledge(began, unknown)
+        self.tally.acknowledge(began, unknown, f"{method} {path}")
         if "/sessions" not in path and self.random.random() < 0.05:
             again, _, _ = self.until_known(method, path, body, headers)
             with self.tally.lock:
@@ -230,7 +230,7 @@ class Writer(threading.Thread):
         if successors and not session.ended:
             session.older.append(token)
             session.newest = successors.pop()
-            self.tally.acknowledge(began, any(unknown for _, unknown, _ in answers))
+            self.tally.acknowledge(began, any(unknown for _, unknown, _ in answers), "refresh")
 
     def end_session(self):
         if len(self.open_sessions()) < 2:

@@ -89,10 +89,10 @@ SECRET_MEMBERS = {"password", "secret", "access_token", "refresh_token"}
 
 
 def remember_secrets(value):
-    """Collects the secrets of a JSON document. Short ones are left out: they would be found by chance."""
+    """Collects the secrets of a JSON document. Short or monotonous ones are left out: they would be found by chance."""
     if isinstance(value, dict):
         for name, member in value.items():
-            if name in SECRET_MEMBERS and isinstance(member, str) and len(member) >= 12 and member.isascii():
+            if name in SECRET_MEMBERS and isinstance(member, str) and len(member) >= 12 and member.isascii() and len(set(member)) >= 6:
                 SECRETS.add(member)
             else:
                 remember_secrets(member)

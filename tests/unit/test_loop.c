@@ -58,7 +58,6 @@ Test(loop, fibers_interleave_and_wake_by_deadline)
 static void *completer(void *arg)
 {
 	struct scene *scene = arg;
-	usleep(2000);
 	for (int i = 0; i < 32; i++)
 		wait_done(&scene->waits[i]);
 	return NULL;
@@ -87,6 +86,8 @@ static void waiter_init(void *arg)
 	struct wait local;
 	wait_init(&local, waiting->scene->loop);
 	waiting->scene->waits[waiting->index] = local;
+	if (waiting->index == 63) /* all of them wait, or are about to */
+		pthread_create(&waiting->scene->threads[0], NULL, completer, waiting->scene);
 	waiter(arg);
 }
 
@@ -97,7 +98,6 @@ static void spawn_initialised(void *arg)
 		waitings[i] = (struct waiting){scene, i};
 		cr_assert(fiber_spawn(scene->loop, waiter_init, &waitings[i]));
 	}
-	pthread_create(&scene->threads[0], NULL, completer, scene);
 }
 
 Test(loop, threads_complete_fibers)
