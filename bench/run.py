@@ -21,6 +21,7 @@ import world as worlds  # noqa: E402
 # The order of the issue's table.
 ORDER = ["read a user", "check a token", "refresh", "signatures", "create", "sign in", "reads during", "import", "memory of", "commit",
          "revocation", "the hop", "what CURVE", "all processes", "./denizen up", "from the first", "the next request"]
+BUSY_MAX = 0.10
 PACKAGES = ["postgresql-15", "libzmq5", "libcivetweb1", "libssl3", "libsodium23", "libprotobuf-c1", "wrk"]
 
 
@@ -39,6 +40,17 @@ def machine_facts():
                     output_of("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES).splitlines() if " " in line)
     return {"cores": os.cpu_count(), "cpu": cpu.group(1) if cpu else platform.machine(), "memory_mb": memory,
             "kernel": platform.release().split("-")[0], "compiler": output_of("cc", "-dumpfullversion"), "packages": packages}
+
+
+def busy_share(seconds=3):
+    """How busy others keep the cores, 0..1: figures of a busy machine say little."""
+    def ticks():
+        values = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(values), values[3] + values[4]
+    before = ticks()
+    time.sleep(seconds)
+    total, idle = (after - earlier for after, earlier in zip(ticks(), before))
+    return 1 - idle / max(total, 1)
 
 
 def in_order(rows):
@@ -61,7 +73,7 @@ def print_table(rows):
     return "\n".join([*lines, "", *notes])
 
 
-def write_results(facts, rows, table, quick):
+def write_results(facts, rows, table, quick, busy):
     commit = output_of("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = " and uncommitted changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
     date = time.strftime("%Y-%m-%d", time.gmtime())
@@ -69,13 +81,14 @@ def write_results(facts, rows, table, quick):
     head = (f"# Benchmark of {date}, commit {commit}{changed}\n\n"
             f"{facts['cores']} cores ({facts['cpu']}), {facts['memory_mb']:,} MB, Linux {facts['kernel']}, gcc {facts['compiler']}; "
             f"{versions}. {'Quick run. ' if quick else ''}Load generators on the same machine; ratios are medians of "
-            f"{3} interleaved pairs.\n\n")
+            f"{3} interleaved pairs. Others kept the cores {busy[0]:.0%} busy before the run and {busy[1]:.0%} after it"
+            f"{'' if max(busy) < BUSY_MAX else ': too busy for these figures to count'}.\n\n")
     results = worlds.BENCH / "results"
     results.mkdir(exist_ok=True)
     stem = results / f"{date}-{commit}"
     stem.with_suffix(".md").write_text(head + table + "\n")
     stem.with_suffix(".json").write_text(json.dumps({"date": date, "commit": commit, "uncommitted": bool(changed), "quick": quick,
-                                                     "machine": facts, "rows": rows}, indent=1) + "\n")
+                                                     "busy_before": busy[0], "busy_after": busy[1], "machine": facts, "rows": rows}, indent=1) + "\n")
     return stem.with_suffix(".md").relative_to(worlds.ROOT)
 
 
@@ -109,6 +122,9 @@ def main():
         chosen = {*arguments.only.split(","), "import", "prepare"}
     worlds.say("building the benchmark's helpers")
     worlds.build_helpers()
+    busy = [busy_share()]
+    if busy[0] > BUSY_MAX:
+        worlds.say(f"others keep the cores {busy[0]:.0%} busy: the figures will say little")
     world = worlds.World(arguments.quick)
     try:
         worlds.say("starting a suite")
@@ -116,10 +132,11 @@ def main():
         rows = measure_all(world, chosen)
     finally:
         world.stop()
+    busy.append(busy_share())
     table = print_table(rows)
     print(table)
     if not arguments.only:
-        worlds.say(f"written: {write_results(machine_facts(), rows, table, arguments.quick)} and .json")
+        worlds.say(f"written: {write_results(machine_facts(), rows, table, arguments.quick, busy)} and .json")
 
 
 if __name__ == "__main__":

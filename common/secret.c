@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #define NONCE_SIZE 12
 #define TAG_SIZE 16
@@ -52,6 +54,15 @@ static void fetch_algorithms(void)
 void secret_init(void)
 {
 	pthread_once(&fetched, fetch_algorithms);
+}
+
+void secret_shield_process(void)
+{
+	struct rlimit none = {0, 0};
+	setrlimit(RLIMIT_CORE, &none);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* the sanitizers look into their own process */
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
 void secret_random(void *ret_bytes, size_t len_bytes)

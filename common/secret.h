@@ -10,6 +10,10 @@
 /* Fetches the OpenSSL algorithms once. Call at the start of main; aborts when the library is unusable. */
 void secret_init(void);
 
+/* Memory of this process reaches no file: no core dump, also none through a program that collects them, and no debugger of the
+ * same user. Once at the start of main. */
+void secret_shield_process(void);
+
 /* ---- random, wiping, comparing ---- */
 void secret_random(void *ret_bytes, size_t len_bytes); /* cryptographic; aborts the process when the source fails */
 void secret_wipe(void *bytes, size_t len_bytes);       /* not optimised away */

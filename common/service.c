@@ -13,6 +13,9 @@
 #include <string.h>
 
 #define CALL_ARENA_BYTES (32 * 1024 * 1024)
+#define PULSE_US (250 * US_PER_MS)
+#define FROZEN_US (1500 * US_PER_MS) /* callers look for another replica after at least 2 s of silence */
+#define STALE_US (100 * US_PER_MS)   /* until what waited in the sockets has been read */
 
 /* A request between its arrival and its reply. */
 struct inbound {
@@ -318,6 +321,26 @@ static void inbound_fill(struct inbound *inbound, const Bus__Header *header, con
 		secret_sha256(call->operation.bytes, ID_SIZE, call->request_hash);
 }
 
+/* A process that was frozen finds requests in its sockets that other replicas have answered meanwhile. They are refused: a
+ * refresh token that was good when it was sent would look like a stolen one now. */
+static void server_feel_pulse(struct server *server)
+{
+	int64_t now_us = clock_monotonic_us();
+	if (now_us - server->pulse_us > FROZEN_US) {
+		log_event(LOG_WARN, "the process was frozen; what waited for it is refused", "ms",
+		          LOG_NUM((now_us - server->pulse_us) / US_PER_MS), NULL);
+		server->stale_until_us = now_us + STALE_US;
+	}
+	server->pulse_us = now_us;
+}
+
+static void server_pulse(void *arg)
+{
+	struct server *server = arg;
+	server_feel_pulse(server);
+	loop_timer_set(server->pulse, server->pulse_us + PULSE_US);
+}
+
 /* Whether this request may run now. */
 static enum status server_admit(struct server *server, const struct method *method, const struct allow_entry *caller)
 {
@@ -325,7 +348,7 @@ static enum status server_admit(struct server *server, const struct method *meth
 		return ST_UNIMPLEMENTED;
 	if (!caller || !(method->callers & 1u << process_find(caller->process)->number))
 		return ST_PERMISSION_DENIED;
-	if (server->draining)
+	if (server->draining || server->pulse_us < server->stale_until_us)
 		return ST_UNAVAILABLE;
 	return server->in_flight < IN_FLIGHT_MAX ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
@@ -419,6 +442,7 @@ static void server_on_message(struct server *server, struct bus_message *message
 static void server_readable(void *arg)
 {
 	struct server *server = arg;
+	server_feel_pulse(server);
 	for (;;) {
 		struct bus_message message;
 		enum status status = bus_receive(server->router, true, &message);
@@ -504,6 +528,9 @@ enum status server_start(struct server *server, const struct bus_config *config,
 	if (!server->pub)
 		return ST_UNAVAILABLE;
 	server->router_watch = loop_watch_socket(server->run->loop, server->router, server_readable, server);
+	server->pulse_us = clock_monotonic_us();
+	server->pulse = loop_timer_new(server->run->loop, server_pulse, server);
+	loop_timer_set(server->pulse, server->pulse_us + PULSE_US);
 	return ST_OK;
 }
 
@@ -524,6 +551,7 @@ void server_drain(struct server *server)
 void server_stop(struct server *server)
 {
 	loop_unwatch(server->run->loop, &server->router_watch);
+	loop_timer_free(&server->pulse);
 	if (server->router)
 		zmq_close(server->router);
 	if (server->pub)

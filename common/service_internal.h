@@ -20,6 +20,8 @@ struct server {
 	uint8_t instance[16];
 	unsigned in_flight;
 	bool draining;
+	struct loop_timer *pulse; /* tells that the process was frozen */
+	int64_t pulse_us, stale_until_us;
 	struct {
 		uint8_t id[16];
 		size_t len;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -102,8 +101,6 @@ static void process_block_signals(void)
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	struct rlimit no_core = {0, 0};
-	setrlimit(RLIMIT_CORE, &no_core); /* memory holds secrets */
 }
 
 /* ---- commands ---- */
@@ -206,6 +203,7 @@ int service_main(const struct service *service, int argc, char **argv)
 		return print_and_free(&out);
 	}
 	process_block_signals();
+	secret_shield_process();
 	secret_init();
 	struct cfg *cfg = NULL;
 	char error[CFG_ERROR_SIZE];

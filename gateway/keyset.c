@@ -12,7 +12,6 @@
 #include <time.h>
 
 #define SLOTS 4096
-#define KEYS_MAX 16
 #define KEEP_US (60 * US_PER_SEC)
 #define AGAIN_US (100 * US_PER_MS)
 
@@ -24,7 +23,7 @@ struct keyset {
 	struct {
 		char kid[TOKEN_KID_SIZE];
 		struct token_key *key;
-	} keys[KEYS_MAX];
+	} keys[]; /* as many as the project has: every one may still have signed a valid token */
 };
 
 struct keysets {
@@ -125,7 +124,7 @@ static void keyset_add(struct keyset *keys, const Claims__Jwk *jwk)
 {
 	uint8_t x[32], y[32];
 	size_t x_len = sizeof(x), y_len = sizeof(y);
-	if (keys->count == KEYS_MAX || jwk->kid == NULL || jwk->x == NULL || jwk->y == NULL || jwk->crv == NULL ||
+	if (jwk->kid == NULL || jwk->x == NULL || jwk->y == NULL || jwk->crv == NULL ||
 	    strlen(jwk->kid) >= TOKEN_KID_SIZE || strcmp(jwk->crv, "P-256") != 0)
 		return;
 	if (!base64url_decode(jwk->x, strlen(jwk->x), x, &x_len) || x_len != sizeof(x) ||
@@ -149,10 +148,10 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	enum status status = upstream_send(exchange, M_CLAIMS_GET_JWKS, &request.base, &reply);
 	if (status != ST_OK)
 		return status == ST_NOT_FOUND ? ST_INVALID_TOKEN : status;
-	struct keyset *keys = calloc(1, sizeof(*keys));
+	const Claims__Jwks *jwks = (const Claims__Jwks *)reply;
+	struct keyset *keys = calloc(1, sizeof(*keys) + jwks->n_keys * sizeof(keys->keys[0]));
 	if (keys == NULL)
 		return ST_UNAVAILABLE;
-	const Claims__Jwks *jwks = (const Claims__Jwks *)reply;
 	atomic_store(&keys->references, 1);
 	keys->project = exchange->principal.project;
 	keys->read_at_us = now_us;

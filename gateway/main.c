@@ -201,6 +201,7 @@ int main(int argc, char **argv)
 	char error[CFG_ERROR_SIZE];
 	const char *command = argc > 1 ? argv[1] : "run";
 	bool reference = argc > 2 && strcmp(argv[2], "--reference") == 0;
+	secret_shield_process();
 	secret_init();
 	json_object_seed(0);
 	if (strcmp(command, "config") == 0 && reference)

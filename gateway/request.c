@@ -60,6 +60,15 @@ const char *http_header_find(const struct http_request *request, const char *nam
 	return NULL;
 }
 
+const char *http_header_find_last(const struct http_request *request, const char *name)
+{
+	for (size_t i = request->header_count; i > 0; i--) {
+		if (strcasecmp(request->headers[i - 1].name, name) == 0)
+			return request->headers[i - 1].value;
+	}
+	return NULL;
+}
+
 const char *http_param_find(const struct exchange *exchange, const char *name)
 {
 	for (size_t i = 0; i < exchange->param_count; i++) {

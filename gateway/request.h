@@ -101,6 +101,8 @@ struct exchange {
 
 /* Value of the first header with this name, in any case; NULL when absent. */
 const char *http_header_find(const struct http_request *request, const char *name);
+/* The last one: of a list header that several wrote, the line that the nearest of them added. */
+const char *http_header_find_last(const struct http_request *request, const char *name);
 
 /* Decoded path parameter; NULL when the route has none of this name. */
 const char *http_param_find(const struct exchange *exchange, const char *name);

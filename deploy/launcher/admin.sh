@@ -21,12 +21,12 @@ project_credentials() {
 	client=$(api "$key" POST /v1/keys '{"kind": "client", "name": "default", "scopes": ["users:read", "sessions:*", "tokens:introspect", "claims:*"]}')
 	admin_email=admin@${project#prj_}.localhost
 	admin_password=$(random_hex 12)
-	api "$key" POST /v1/users "$(jq -n --arg e "$admin_email" --arg p "$admin_password" '{email: $e, password: $p, name: "Administrator", email_verified: true}')" >/dev/null
-	jq -n --arg base_url "$BASE_URL" --arg project_id "$project" --arg management_key "$key" \
-		--arg api_key "$(jq -r .secret <<<"$api_key")" --arg client_id "$(jq -r .id <<<"$client")" \
-		--arg client_secret "$(jq -r .secret <<<"$client")" --arg admin_email "$admin_email" --arg admin_password "$admin_password" \
-		'{base_url: $base_url, project_id: $project_id, management_key: $management_key, api_key: $api_key,
-		  client_id: $client_id, client_secret: $client_secret, admin_email: $admin_email, admin_password: $admin_password}'
+	api "$key" POST /v1/users "$(PASSWORD=$admin_password jq -n --arg e "$admin_email" '{email: $e, password: env.PASSWORD, name: "Administrator", email_verified: true}')" >/dev/null
+	# Not by --arg: a command line is there for every user of the machine to see, an environment is not.
+	KEY=$key API_KEY=$api_key CLIENT=$client PASSWORD=$admin_password jq -n --arg base_url "$BASE_URL" --arg project_id "$project" --arg admin_email "$admin_email" \
+		'(env.API_KEY | fromjson) as $api | (env.CLIENT | fromjson) as $client |
+		 {base_url: $base_url, project_id: $project_id, management_key: env.KEY, api_key: $api.secret,
+		  client_id: $client.id, client_secret: $client.secret, admin_email: $admin_email, admin_password: env.PASSWORD}'
 }
 
 make_credentials() {

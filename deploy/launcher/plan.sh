@@ -70,7 +70,8 @@ write_plan() {
 	} >"$DATA/run/plan"
 }
 
-# run_service SERVICE COMMAND...: one of its commands with the same settings as the running process.
+# run_service SERVICE COMMAND...: one of its commands with the same settings as the running process. Secrets go by file: a
+# command line is there for every user of the machine to see.
 run_service() {
 	local service=$1 line pairs=()
 	shift
@@ -80,6 +81,7 @@ run_service() {
 		bus_env "$service"
 		service_env "$service"
 	)
-	env -i "PATH=$PATH" "${pairs[@]}" "DENIZEN_DB_OWNER=$(owner_uri)" "DENIZEN_DB_ROLE_PASSWORD=$(cat "$DATA/secrets/$service.password")" \
+	owner_uri | write_secret "$DATA/secrets/owner.db"
+	env -i "PATH=$PATH" "${pairs[@]}" "DENIZEN_DB_OWNER_FILE=$DATA/secrets/owner.db" "DENIZEN_DB_ROLE_PASSWORD_FILE=$DATA/secrets/$service.password" \
 		"$BIN/services/$service/denizen-$service" "$@"
 }

@@ -24,10 +24,22 @@ check_reachable() {
 	as_postgres test -x "$DATA" || die "the user postgres cannot enter $DATA (a directory above it is closed to others); choose another with --data, for example --data /var/lib/denizen."
 }
 
+# Makes the socket's directory, or takes it when it is ours: a stranger's under /tmp would get our passwords told.
+make_socket_dir() {
+	local wanted owner
+	wanted=$(socket_dir)
+	mkdir "$wanted" 2>/dev/null && is_root && chown postgres: "$wanted"
+	[ -d "$wanted" ] && [ ! -L "$wanted" ] || die "the directory $wanted, which Postgres needs for its socket, cannot be made."
+	owner=$(stat -c %U "$wanted")
+	[ "$owner" = "$(postgres_user)" ] || die "the directory $wanted, which Postgres needs for its socket, belongs to $owner; remove it, or choose a data directory with a shorter path."
+	chmod 755 "$wanted"
+}
+
 postgres_init() {
-	mkdir -p "$DATA/postgres" "$(socket_dir)"
-	is_root && chown postgres: "$DATA/postgres" "$(socket_dir)"
+	mkdir -p "$DATA/postgres"
+	is_root && chown postgres: "$DATA/postgres"
 	chmod 700 "$DATA/postgres"
+	make_socket_dir
 	[ -f "$DATA/postgres/PG_VERSION" ] && return
 	step "making a Postgres cluster in $DATA/postgres"
 	random_hex 24 | write_secret "$DATA/secrets/owner.password"

@@ -94,12 +94,11 @@ enum status keys_check_caller(struct call *call, char *const *scopes, size_t cou
 	struct store store = identity_store(call);
 	struct key caller;
 	struct id caller_id;
-	if (!call->actor || !call->actor[0])
-		return ST_OK;
-	enum status status =
-	    id_parse("key", call->actor, &caller_id) ? store_key_get(&store, &caller_id, &caller) : ST_NOT_FOUND;
+	enum status status = call->actor && id_parse("key", call->actor, &caller_id)
+	                         ? store_key_get(&store, &caller_id, &caller)
+	                         : ST_NOT_FOUND;
 	if (status == ST_NOT_FOUND)
-		return call_fail(call, ST_PERMISSION_DENIED, "", "The calling key is gone");
+		return call_fail(call, ST_PERMISSION_DENIED, "", "The calling key is not known any more");
 	for (size_t i = 0; i < count && status == ST_OK; i++) {
 		bool covered = false;
 		for (size_t j = 0; j < caller.scope_count && !covered; j++)

@@ -23,7 +23,7 @@ MUST_USE enum status keys_reply(struct call *call, const struct key *key, const 
 bool keys_scope_valid(const char *scope);
 
 /* Whether the calling key carries all these scopes itself: nobody hands out more than they have. ST_PERMISSION_DENIED says which
- * one is missing. A call that no key made (bootstrap) may hand out everything. */
+ * one is missing. A call that names no key hands out nothing. */
 MUST_USE enum status keys_check_caller(struct call *call, char *const *scopes, size_t count);
 
 /* As identity_effects, but the recorded reply lacks the key's secret: secrets are never stored. A repeated call is answered

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HEAVY_MEMORY_KIB (64 * 1024)
+#define HEAVY_WORK_KIB (256 * 1024) /* memory times passes */
+#define HEAVY_BCRYPT_COST 13
+#define HEAVY_SHA_ROUNDS 100000
+
 static const char crypt_alphabet[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -68,6 +73,10 @@ static bool inspect_argon2(const char *at, struct password_info *ret_info)
 	    !take_text(&at, ",t=") || !take_number(&at, 1, PASSWORD_PASSES_MAX, &info.passes) ||
 	    !take_text(&at, ",p=") || !take_number(&at, 1, PASSWORD_LANES_MAX, &lanes) || info.memory_kib < 8 * lanes)
 		return false;
+	uint64_t work_kib = (uint64_t)info.memory_kib * info.passes;
+	if (work_kib > PASSWORD_WORK_MAX_KIB)
+		return false;
+	info.heavy = info.memory_kib > HEAVY_MEMORY_KIB || work_kib > HEAVY_WORK_KIB;
 	if (!take_text(&at, "$") || !take_span(&at, base64_alphabet, 11, 64) || !take_text(&at, "$") ||
 	    !take_span(&at, base64_alphabet, 22, 86) || *at)
 		return false;
@@ -78,7 +87,7 @@ static bool inspect_argon2(const char *at, struct password_info *ret_info)
 }
 
 /* $2b$10$ and 53 characters. */
-static bool inspect_bcrypt(const char *at)
+static bool inspect_bcrypt(const char *at, bool *ret_heavy)
 {
 	if (!take_text(&at, "$2a$") && !take_text(&at, "$2b$") && !take_text(&at, "$2y$"))
 		return false;
@@ -86,14 +95,15 @@ static bool inspect_bcrypt(const char *at)
 		return false;
 	int cost = (at[0] - '0') * 10 + (at[1] - '0');
 	at += 2;
+	*ret_heavy = cost >= HEAVY_BCRYPT_COST;
 	return cost >= 4 && cost <= PASSWORD_BCRYPT_COST_MAX && take_text(&at, "$") &&
 	       take_span(&at, crypt_alphabet, 53, 53) && !*at;
 }
 
 /* $5$ or $6$, optional rounds, salt of 1..16 characters, 43 or 86 characters. */
-static bool inspect_sha_crypt(const char *at)
+static bool inspect_sha_crypt(const char *at, bool *ret_heavy)
 {
-	uint32_t rounds;
+	uint32_t rounds = 5000;
 	size_t hash_len = 43;
 	if (take_text(&at, "$6$"))
 		hash_len = 86;
@@ -102,12 +112,13 @@ static bool inspect_sha_crypt(const char *at)
 	if (take_text(&at, "rounds=") &&
 	    (!take_number(&at, 1000, PASSWORD_SHA_ROUNDS_MAX, &rounds) || !take_text(&at, "$")))
 		return false;
+	*ret_heavy = rounds > HEAVY_SHA_ROUNDS;
 	return take_span(&at, crypt_alphabet, 1, 16) && take_text(&at, "$") &&
 	       take_span(&at, crypt_alphabet, hash_len, hash_len) && !*at;
 }
 
 /* $y$j9T$salt$hash: flavour j, then log2(N) - 1 and r - 1 as one character each; N * r * 128 bytes are needed. */
-static bool inspect_yescrypt(const char *at)
+static bool inspect_yescrypt(const char *at, bool *ret_heavy)
 {
 	if (!take_text(&at, "$y$j") || strspn(at, crypt_alphabet) != 2)
 		return false;
@@ -116,6 +127,7 @@ static bool inspect_yescrypt(const char *at)
 	at += 2;
 	if (log2_n < 4 || log2_n > 20 || r > 47 || ((uint64_t)r << log2_n) * 128 > PASSWORD_MEMORY_MAX_KIB * 1024ULL)
 		return false;
+	*ret_heavy = ((uint64_t)r << log2_n) * 128 > HEAVY_MEMORY_KIB * 1024ULL;
 	return take_text(&at, "$") && take_span(&at, crypt_alphabet, 1, 86) && take_text(&at, "$") &&
 	       take_span(&at, crypt_alphabet, 43, 43) && !*at;
 }
@@ -126,9 +138,10 @@ bool password_inspect(const char *hash, struct password_info *ret_info)
 		return false;
 	if (inspect_argon2(hash, ret_info))
 		return true;
-	if (!inspect_bcrypt(hash) && !inspect_sha_crypt(hash) && !inspect_yescrypt(hash))
+	bool heavy = false;
+	if (!inspect_bcrypt(hash, &heavy) && !inspect_sha_crypt(hash, &heavy) && !inspect_yescrypt(hash, &heavy))
 		return false;
-	*ret_info = (struct password_info){.scheme = PASSWORD_CRYPT};
+	*ret_info = (struct password_info){.scheme = PASSWORD_CRYPT, .heavy = heavy};
 	return true;
 }
 

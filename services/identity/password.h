@@ -13,6 +13,7 @@
 /* Bounds of what an import may bring: a hash must not cost more than this to check. */
 #define PASSWORD_MEMORY_MAX_KIB (256 * 1024)
 #define PASSWORD_PASSES_MAX 16
+#define PASSWORD_WORK_MAX_KIB (1024 * 1024) /* memory times passes: about 1.5 s */
 #define PASSWORD_LANES_MAX 16
 #define PASSWORD_BCRYPT_COST_MAX 14
 #define PASSWORD_SHA_ROUNDS_MAX 200000
@@ -32,6 +33,7 @@ struct password_info {
 	char variant;        /* Argon2: 'i' (argon2i), 'd' (argon2d), 'x' (argon2id) */
 	uint32_t memory_kib; /* Argon2 */
 	uint32_t passes;     /* Argon2 */
+	bool heavy;          /* needs more than 64 MiB, or about 0.4 s, to check */
 };
 
 /* Reads a hash text without computing anything: a strict parser with the bounds above. False for all that is not allowed,

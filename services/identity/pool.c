@@ -28,8 +28,10 @@ struct job {
 	enum job_state state;
 	bool abandoned; /* nobody waits any more: the thread frees it */
 	bool check;     /* check `hash`; else make one into it */
+	bool heavy;     /* an imported hash that costs much: one at a time */
 	enum status status;
 	struct id project;
+	uint64_t turn; /* projects take turns: its n-th waiting job comes after every other project's first n - 1 */
 	int64_t deadline_us;
 	size_t password_len;
 	char password[PASSWORD_ROOM];
@@ -43,8 +45,10 @@ struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	/* under the lock */
-	struct job *first, **last;
+	struct job *first; /* in order of turns */
+	uint64_t turn;     /* of the last job that was taken */
 	unsigned queued, running;
+	bool heavy_running;
 	int64_t cost_us; /* moving average of one job */
 	bool stopping;
 	/* written by the loop's thread */
@@ -118,17 +122,28 @@ static void pool_wait_for_work(struct pool *pool)
 	pthread_cond_timedwait(&pool->wake, &pool->lock, &until);
 }
 
-/* The next job in time; those whose deadline passed are answered unhashed. NULL when none is left. Under the lock. */
+/* Takes *at out of the queue. Under the lock. */
+static struct job *pool_unlink(struct pool *pool, struct job **at)
+{
+	struct job *job = *at;
+	*at = job->next;
+	pool->queued--;
+	return job;
+}
+
+/* The next job in time; those whose deadline passed are answered unhashed. NULL when none may run. Under the lock. */
 static struct job *pool_take_job(struct pool *pool)
 {
-	while (pool->first) {
-		struct job *job = pool->first;
-		pool->first = job->next;
-		if (!pool->first)
-			pool->last = &pool->first;
-		pool->queued--;
+	for (struct job **at = &pool->first; *at;) {
+		if ((*at)->heavy && pool->heavy_running) {
+			at = &(*at)->next;
+			continue;
+		}
+		struct job *job = pool_unlink(pool, at);
 		if (clock_monotonic_us() < job->deadline_us) {
 			job->state = JOB_RUNNING;
+			pool->turn = job->turn > pool->turn ? job->turn : pool->turn;
+			pool->heavy_running = pool->heavy_running || job->heavy;
 			return job;
 		}
 		job->state = JOB_DONE;
@@ -148,7 +163,10 @@ static enum status job_execute(struct job *job, const struct password_params *pa
 static void pool_finish_job(struct pool *pool, struct job *job, enum status status, int64_t took_us)
 {
 	pool->running--;
-	pool->cost_us += (took_us - pool->cost_us) / 8;
+	if (job->heavy)
+		pool->heavy_running = false;
+	else
+		pool->cost_us += (took_us - pool->cost_us) / 8;
 	job->status = status;
 	job->state = JOB_DONE;
 	if (job->abandoned)
@@ -183,16 +201,32 @@ static void *pool_thread(void *arg)
 
 /* ---- the callers ---- */
 
-/* Room for one more job of this project, and a chance that it runs in time. Under the lock. */
-static bool pool_accepts(struct pool *pool, const struct job *job, uint32_t *ret_retry_after_ms)
+/* Room for one more job of this project, and a chance that it runs in time. Gives the job its turn. Under the lock. */
+static bool pool_accepts(struct pool *pool, struct job *job, uint32_t *ret_retry_after_ms)
 {
-	unsigned same = 0;
+	unsigned same = 0, ahead = 0;
 	for (const struct job *other = pool->first; other; other = other->next)
 		same += id_equal(&other->project, &job->project);
-	int64_t wait_us = (int64_t)(pool->queued + 1) * pool->cost_us / pool_limit(pool);
+	job->turn = pool->turn + same;
+	for (const struct job *other = pool->first; other && other->turn <= job->turn; other = other->next)
+		ahead++;
+	int64_t wait_us = (int64_t)(ahead + 1) * pool->cost_us / pool_limit(pool);
 	*ret_retry_after_ms = (uint32_t)(wait_us / US_PER_MS) + 1;
 	return !pool->stopping && pool->queued < pool->options.queue_max && same < pool->options.queue_max * 3 / 4 &&
 	       clock_monotonic_us() + wait_us <= job->deadline_us;
+}
+
+/* Behind the jobs of the same turn. Under the lock. */
+static void pool_insert_job(struct pool *pool, struct job *job)
+{
+	struct job **at = &pool->first;
+	while (*at && (*at)->turn <= job->turn)
+		at = &(*at)->next;
+	job->state = JOB_QUEUED;
+	job->next = *at;
+	*at = job;
+	pool->queued++;
+	pthread_cond_signal(&pool->wake);
 }
 
 static struct job *job_new(struct pool *pool, const struct pool_request *request)
@@ -205,8 +239,12 @@ static struct job *job_new(struct pool *pool, const struct pool_request *request
 	job->password_len = strlen(request->password);
 	memcpy(job->password, request->password, job->password_len);
 	job->check = request->hash != NULL;
-	if (job->check)
+	if (job->check) {
+		struct password_info info = {0};
 		memcpy(job->hash, request->hash, strlen(request->hash) + 1);
+		job->heavy = password_inspect(job->hash, &info) && info.heavy &&
+		             password_is_outdated(job->hash, &pool->options.params);
+	}
 	wait_init(&job->wait, pool->options.loop);
 	return job;
 }
@@ -222,13 +260,8 @@ static enum status pool_submit(struct pool *pool, const struct pool_request *req
 		return ST_RESOURCE_EXHAUSTED;
 	pthread_mutex_lock(&pool->lock);
 	bool accepted = pool_accepts(pool, job, ret_retry_after_ms);
-	if (accepted) {
-		job->state = JOB_QUEUED;
-		*pool->last = job;
-		pool->last = &job->next;
-		pool->queued++;
-		pthread_cond_signal(&pool->wake);
-	}
+	if (accepted)
+		pool_insert_job(pool, job);
 	pthread_mutex_unlock(&pool->lock);
 	if (!accepted) {
 		job_free(job);
@@ -245,10 +278,7 @@ static void pool_remove_job(struct pool *pool, struct job *job)
 	struct job **at = &pool->first;
 	while (*at != job)
 		at = &(*at)->next;
-	*at = job->next;
-	if (pool->last == &job->next)
-		pool->last = at;
-	pool->queued--;
+	(void)pool_unlink(pool, at);
 }
 
 static void job_free_posted(void *arg)
@@ -342,7 +372,6 @@ struct pool *pool_new(const struct pool_options *options)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned threads = options->threads ? options->threads : (unsigned)(cores > 0 ? cores : 1);
 	pool->options = *options;
-	pool->last = &pool->first;
 	pool->cost_us = COST_START_US;
 	pool->window_start_us = INT64_MIN / 2;
 	pool->refused =
@@ -373,7 +402,6 @@ void pool_free(struct pool **pool)
 		wait_done(&job->wait);
 	}
 	gone->first = NULL;
-	gone->last = &gone->first;
 	gone->queued = 0;
 	pthread_cond_broadcast(&gone->wake);
 	pthread_mutex_unlock(&gone->lock);

@@ -24,7 +24,7 @@ void pool_free(struct pool **pool);
 
 /* One password to hash (hash empty) or to check. */
 struct pool_request {
-	struct id project;    /* one project may fill at most 3/4 of the queue */
+	struct id project;    /* projects take turns, and one may fill at most 3/4 of the queue */
 	const char *password; /* copied; at most RULES_PASSWORD_MAX_BYTES */
 	const char *hash;     /* to check against; NULL = make a hash */
 	int64_t deadline_us;  /* monotonic */

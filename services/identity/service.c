@@ -168,6 +168,10 @@ static enum status identity_start(struct service_run *run)
 	}
 	state->params.memory_kib = (uint32_t)cfg_int(run->cfg, "DENIZEN_HASH_MEMORY_KIB");
 	state->params.passes = (uint32_t)cfg_int(run->cfg, "DENIZEN_HASH_PASSES");
+	if ((uint64_t)state->params.memory_kib * state->params.passes > PASSWORD_WORK_MAX_KIB) {
+		log_event(LOG_ERROR, "DENIZEN_HASH_MEMORY_KIB times DENIZEN_HASH_PASSES is at most 1048576", NULL);
+		return ST_INVALID_ARGUMENT;
+	}
 	/* The salt and hash of nobody's password; checking it costs what a real one costs. */
 	snprintf(state->dummy_hash, sizeof(state->dummy_hash), "$argon2id$v=19$m=%u,t=%u,p=1$%s$%s",
 	         state->params.memory_kib, state->params.passes, "ZGVuaXplbi1ub2JvZHkhIQ",

@@ -133,7 +133,9 @@ static enum status refuse_ended(struct call *call, const struct refresh *refresh
 	return call_fail(call, ST_INVALID_TOKEN, "", "The session has ended");
 }
 
-static enum status exchange(struct call *call, struct refresh *refresh, struct refresh_token *ret_next)
+/* first: false when another call was faster than this one before. A token that was current at the first look is not reused, even
+ * when it has two successors by now (this process was frozen meanwhile); then only this call ends. */
+static enum status exchange(struct call *call, struct refresh *refresh, bool first, struct refresh_token *ret_next)
 {
 	struct session_row *row = &refresh->row;
 	enum status status = store_read_session(&refresh->store, &refresh->token.session, row);
@@ -148,6 +150,8 @@ static enum status exchange(struct call *call, struct refresh *refresh, struct r
 		return refuse_ended(call, refresh, is_current);
 	bool is_previous = row->has_previous && secret_equal(refresh->hash, row->previous_hash, SHA256_SIZE);
 	enum rules_token place = rules_place_token(is_current, is_previous, row->rotated_at_us, now_us);
+	if (place == RULES_TOKEN_REUSED && !first)
+		return call_fail(call, ST_INVALID_TOKEN, "", "The token was used at the same time");
 	if (place == RULES_TOKEN_REUSED) {
 		status =
 		    end_family(call, refresh, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_REFRESH_REUSED, "refresh_reused");
@@ -177,7 +181,7 @@ enum status h_refresh_session(struct call *call, const ProtobufCMessage *request
 	refresh_hash(&refresh.token, refresh.hash);
 	status = ST_ABORTED;
 	for (int i = 0; i < ROTATE_TRIES && status == ST_ABORTED; i++)
-		status = exchange(call, &refresh, &next);
+		status = exchange(call, &refresh, i == 0, &next);
 	if (status == ST_OK)
 		status = service_answer_tokens(call, &refresh.row, &next, refresh.access, (Session__TokenReply *)reply);
 	secret_wipe(&refresh.token, sizeof(refresh.token));

@@ -20,7 +20,7 @@ uris() {
 mirror_of() {
 	local uri
 	for uri in $(uris | awk 'NF && !seen[$0]++'); do
-		if curl -fsSL --max-time 20 "${uri%/}/dists/$1/Release" 2>/dev/null | grep -q '^Origin: Debian$'; then
+		if curl -fsSL --max-time 20 "${uri%/}/dists/$1/InRelease" 2>/dev/null | grep '^Origin: Debian$' >/dev/null; then
 			echo "$uri"
 			return
 		fi
@@ -40,7 +40,9 @@ debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "$mirro
 } >"$root/etc/apt/sources.list"
 # How this machine's apt reaches its mirror: proxies, certificates, checks.
 grep -l 'Acquire::' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d/"
-# What the published image leaves out.
+# What the published image leaves out, now and later.
+printf 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nDPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n' \
+	>"$root/etc/apt/apt.conf.d/docker-clean"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,info,locale}/*
 printf 'path-exclude /usr/share/%s/*\n' doc man info locale >"$root/etc/dpkg/dpkg.cfg.d/slim"
 tar -C "$root" -c . | docker import - "$name" >/dev/null

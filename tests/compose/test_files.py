@@ -78,7 +78,7 @@ def test_errors_of_the_edge_are_the_declared_ones():
     documents = [json.loads(found) for found in re.findall(r"http-error .* string '(.*?)'", haproxy)]
     head, body = (ROOT / "deploy/haproxy/lost.http").read_text().split("\n\n", 1)
     assert f"Content-Length: {len(body.encode())}" in head and "Retry-After: " in head
-    assert len(documents) == 3
+    assert len(documents) == 4
     for document in [*documents, json.loads(body)]:
         assert (document["status"], document["title"]) == declared[document["code"]]
         assert document["type"] == "urn:denizen:error:" + document["code"]

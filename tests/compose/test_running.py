@@ -88,6 +88,12 @@ def test_edge_speaks_plain_http(stack):
     assert curl(f"http://127.0.0.1:{stack.http_port}/edge/healthz")[1] == "200"
 
 
+def test_edge_keeps_metrics_inside(stack):
+    for url in (f"http://127.0.0.1:{stack.http_port}/metrics", f"https://127.0.0.1:{stack.https_port}/metrics"):
+        _, status, body = curl(url)
+        assert status == "404" and json.loads(body)["code"] == "not_found", body
+
+
 def test_sign_in_works_through_the_edge(stack):
     client = stack.client(tls=True)
     made = client.call("POST", "/v1/users", {"email": "ada@example.org", "password": "correct horse battery", "name": "Ada"})

@@ -40,6 +40,7 @@ def tell(figures, title, load, nemesis):
     figures.append(f"{title}: {len(tally.acknowledged)} writes acknowledged, {tally.unknown} after an unknown outcome, {tally.replayed} replayed, "
                    f"{tally.broken} broken connections, statuses {dict(sorted(tally.statuses.items()))}")
     figures.append(f"  slowest call {tally.slowest[0]:.2f} s ({tally.slowest[1]}), longest time without a write {tally.longest_silence():.2f} s")
+    print("\n".join(tally.slow))
     worst = {}
     for fault, seconds in nemesis.times:
         worst[fault] = max(worst.get(fault, 0), seconds)

@@ -23,6 +23,19 @@ static void check_secret_absent(const char *secret)
 	cr_expect_str_eq(world_sql(sql), "0");
 }
 
+/* The next calls are made by a key of the project with these scopes (SQL text[]). */
+static void call_as(const char *scopes)
+{
+	char sql[400], project[33], key[33];
+	struct id id = id_new();
+	hex_encode(world.project.bytes, 16, project);
+	hex_encode(id.bytes, 16, key);
+	snprintf(sql, sizeof(sql), "INSERT INTO api_key VALUES ('%s', '%s', 1, 'caller', '%s', 'dmk_', 1, 1)", project,
+	         key, scopes);
+	world_sql(sql);
+	id_format("key", &id, world.actor);
+}
+
 Test(identity_keys, projects)
 {
 	Identity__CreateProjectRequest request = IDENTITY__CREATE_PROJECT_REQUEST__INIT;
@@ -72,6 +85,7 @@ Test(identity_keys, life_of_a_key)
 	hex_encode(world.project.bytes, 16, hex);
 	snprintf(sql, sizeof(sql), "INSERT INTO project VALUES ('%s', 'platform', true, 1)", hex);
 	world_sql(sql);
+	call_as("{*}");
 	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_KEY, &request, &key)), "invalid_argument scopes");
 	request.scopes = bad;
 	request.n_scopes = 1;
@@ -111,7 +125,7 @@ Test(identity_keys, life_of_a_key)
 	Identity__ListKeysRequest list = IDENTITY__LIST_KEYS_REQUEST__INIT;
 	Identity__ListKeysReply *keys;
 	cr_assert_eq(world_call(M_IDENTITY_LIST_KEYS, &list, &keys), ST_OK);
-	cr_assert(keys->n_data == 1 && keys->total == 1 && !keys->data[0]->secret);
+	cr_assert(keys->n_data == 2 && keys->total == 2 && !keys->data[0]->secret && !keys->data[1]->secret);
 	Identity__DeleteKeyRequest delete = IDENTITY__DELETE_KEY_REQUEST__INIT;
 	void *empty;
 	delete.key_id = key->id;
@@ -120,6 +134,61 @@ Test(identity_keys, life_of_a_key)
 	cr_assert_eq(world_call(M_IDENTITY_DELETE_KEY, &delete, &empty), ST_NOT_FOUND);
 	cr_assert_eq(world_call(M_IDENTITY_ROTATE_KEY, &rotate, &last), ST_NOT_FOUND);
 	cr_assert_eq(world_call(M_IDENTITY_LIST_KEYS, &list, &keys), ST_OK);
-	cr_assert(keys->n_data == 0 && keys->total == 0);
+	cr_assert(keys->n_data == 1 && keys->total == 1);
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "4");
+}
+
+/* Nobody hands out what they do not have, and a call without a key hands out nothing. */
+Test(identity_keys, no_key_makes_a_mightier_one)
+{
+	static const struct {
+		const char *caller;
+		char *wanted;
+		enum status expected;
+	} cases[] = {
+	    {"{*}", "*", ST_OK},
+	    {"{*}", "users:*", ST_OK},
+	    {"{users:*,keys:write}", "users:read", ST_OK},
+	    {"{users:*,keys:write}", "users:*", ST_OK},
+	    {"{users:*,keys:write}", "*", ST_PERMISSION_DENIED},
+	    {"{users:read,users:write,keys:*}", "users:*", ST_PERMISSION_DENIED},
+	    {"{keys:write}", "keys:read", ST_PERMISSION_DENIED},
+	    {"{keys:*}", "projects:write", ST_PERMISSION_DENIED},
+	};
+	Identity__CreateKeyRequest request = IDENTITY__CREATE_KEY_REQUEST__INIT;
+	Identity__RotateKeyRequest rotate = IDENTITY__ROTATE_KEY_REQUEST__INIT;
+	Identity__Key *key, *rotated;
+	char made[ID_TEXT_SIZE];
+	request.n_scopes = 1;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char *wanted = cases[i].wanted;
+		request.scopes = &wanted;
+		call_as(cases[i].caller);
+		cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), cases[i].expected, "case %zu", i);
+		call_as("{*}");
+		cr_assert_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_OK);
+		snprintf(made, sizeof(made), "%s", key->id);
+		rotate.key_id = made;
+		call_as(cases[i].caller);
+		cr_expect_eq(world_call(M_IDENTITY_ROTATE_KEY, &rotate, &rotated), cases[i].expected, "case %zu", i);
+	}
+	/* Management keys and clients without scopes may do everything: not for a narrower caller. */
+	request.n_scopes = 0;
+	request.has_kind = true;
+	request.kind = IDENTITY__KEY_KIND__KEY_KIND_MANAGEMENT;
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_PERMISSION_DENIED);
+	request.kind = IDENTITY__KEY_KIND__KEY_KIND_CLIENT;
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_PERMISSION_DENIED);
+	/* The caller was revoked meanwhile, is of another project, or is not told at all. */
+	call_as("{*}");
+	world_sql("UPDATE api_key SET revoked_at_us = 1");
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_PERMISSION_DENIED);
+	struct id mine = world.project;
+	call_as("{*}");
+	world.project = id_new();
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_PERMISSION_DENIED);
+	world.project = mine;
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_OK);
+	world.actor[0] = '\0';
+	cr_expect_eq(world_call(M_IDENTITY_CREATE_KEY, &request, &key), ST_PERMISSION_DENIED);
 }

@@ -20,6 +20,7 @@ struct identity_world {
 	struct arena *arena;
 	struct id project;
 	struct id operation; /* of the next call; zero = a fresh one */
+	char actor[ID_TEXT_SIZE]; /* the calling key; "" = none */
 	struct call call;    /* the last one: field, reason */
 };
 static struct identity_world world __attribute__((unused));
@@ -117,7 +118,7 @@ __attribute__((unused)) static enum status world_call(uint32_t method, const voi
 	world.call = (struct call){.run = &world.run,
 	                           .method = info,
 	                           .project = world.project,
-	                           .actor = "",
+	                           .actor = world.actor,
 	                           .operation = id_is_zero(&world.operation) ? id_new() : world.operation,
 	                           .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC,
 	                           .caller = "gateway",

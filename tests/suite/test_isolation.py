@@ -28,11 +28,8 @@ def test_a_role_reads_its_own_schema_only(suite, role, schema):
             assert done.returncode != 0 and f"permission denied for schema {schema}" in done.stderr, (table, done)
 
 
-@pytest.mark.parametrize("schema", ROLES)
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role, schema", [(role, schema) for role in ROLES for schema in ROLES if role != schema])
 def test_a_role_writes_no_other_schema(suite, role, schema):
-    if role == schema:
-        pytest.skip("its own")
     for sql in ("DELETE FROM {0}", "UPDATE {0} SET project_id = project_id", "TRUNCATE {0}", "INSERT INTO {0} DEFAULT VALUES", "BEGIN; LOCK TABLE {0}"):
         done = run(suite, role, sql.format(f"{schema}.{TABLES[schema]}"))
         assert done.returncode != 0 and "permission denied" in done.stderr, (sql, done)

@@ -111,11 +111,13 @@ def test_rotation_keeps_old_tokens_valid(suite, fresh):
 
 
 def test_many_rotations_under_use_refuse_no_token(suite, fresh):
-    tokens = [new_session(fresh)[1]]
+    tokens, unseen = [new_session(fresh)[1]], []
     for _ in range(20):
+        unseen.append(good(refresh(fresh, tokens[-1]["refresh_token"])))
         made(fresh.post("/v1/signing-keys/rotate"))
-        tokens.append(good(refresh(fresh, tokens[-1]["refresh_token"])))
+        tokens.append(good(refresh(fresh, unseen[-1]["refresh_token"])))
         assert all(is_active(fresh, each["access_token"]) for each in tokens)
+    assert all(is_active(fresh, each["access_token"]) for each in unseen), "the oldest keys verify what no gateway has seen yet"
     assert len(key_set(fresh)) == 21
     row = suite.psql("SELECT count(*) FILTER (WHERE sealed_private IS NOT NULL), count(*) FROM claims.signing_key "
                      f"WHERE project_id = '{uuid_of(fresh.project_id)}'")

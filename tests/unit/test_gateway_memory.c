@@ -5,6 +5,7 @@
 #include "limiter.h"
 #include "metrics_merge.h"
 #include "problem.h"
+#include "request.h"
 #include "revocation.h"
 #include "token_cache.h"
 
@@ -32,6 +33,17 @@ Test(gateway_memory, authorization)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		cr_assert_not(authn_parse(bad[i], &credential), "%s", bad[i]);
 	cr_assert_not(authn_parse(NULL, &credential));
+}
+
+/* A client may send the header itself; the line that the proxy added comes after it. */
+Test(gateway_memory, the_last_header_is_the_nearest_one)
+{
+	struct http_request request = {
+	    .header_count = 3,
+	    .headers = {{"X-Forwarded-For", "6.6.6.6"}, {"Host", "denizen"}, {"x-forwarded-for", "203.0.113.9"}}};
+	cr_assert_str_eq(http_header_find_last(&request, "X-Forwarded-For"), "203.0.113.9");
+	cr_assert_str_eq(http_header_find(&request, "X-Forwarded-For"), "6.6.6.6");
+	cr_assert_null(http_header_find_last(&request, "Forwarded"));
 }
 
 Test(gateway_memory, limiter)

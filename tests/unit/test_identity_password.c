@@ -24,7 +24,9 @@ Test(identity_password, parser)
 	} cases[] = {
 	    {"$argon2id$v=19$m=19456,t=2,p=1$" SALT "$" HASH, true},
 	    {"$argon2i$v=16$m=4096,t=3,p=4$" SALT "$" HASH, true},
-	    {"$argon2d$v=19$m=262144,t=16,p=1$" SALT "$" HASH, true},
+	    {"$argon2d$v=19$m=262144,t=4,p=1$" SALT "$" HASH, true},
+	    {"$argon2d$v=19$m=65536,t=16,p=1$" SALT "$" HASH, true},
+	    {"$argon2d$v=19$m=262144,t=16,p=1$" SALT "$" HASH, false}, /* each allowed, together 5 s */
 	    {"$argon2id$v=19$m=262145,t=2,p=1$" SALT "$" HASH, false},
 	    {"$argon2id$v=19$m=4294967295,t=2,p=1$" SALT "$" HASH, false},
 	    {"$argon2id$v=19$m=99999999999999999999,t=2,p=1$" SALT "$" HASH, false},
@@ -187,5 +189,82 @@ Test(identity_password, pool_many)
 		cr_expect_eq(statuses[i], ST_OK, "%d", i);
 		cr_expect_eq(password_verify(replies[i].hash, right, strlen(right)), ST_OK);
 	}
+	pool_free(&pool);
+}
+
+Test(identity_password, what_is_heavy)
+{
+	static const struct {
+		const char *hash;
+		bool heavy;
+	} cases[] = {
+	    {"$argon2id$v=19$m=19456,t=2,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=65536,t=4,p=1$" SALT "$" HASH, false},
+	    {"$argon2id$v=19$m=65537,t=1,p=1$" SALT "$" HASH, true},
+	    {"$argon2i$v=19$m=65536,t=5,p=1$" SALT "$" HASH, true},
+	    {"$2b$12$" B53, false},
+	    {"$2b$13$" B53, true},
+	    {"$5$rounds=100000$saltstring$" H43, false},
+	    {"$5$rounds=100001$saltstring$" H43, true},
+	    {"$y$j9T$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/", false},
+	    {"$y$jCT$saltsaltsalt$kWIqxcWfXjuZr31QB0vcBe5BBK9FByx0O2mMdKkHFM/", true},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct password_info info = {0};
+		cr_expect(password_inspect(cases[i].hash, &info), "case %zu", i);
+		cr_expect_eq(info.heavy, cases[i].heavy, "case %zu", i);
+	}
+}
+
+/* While one project's flood fills the queue, another one's job is the next to run. */
+Test(identity_password, projects_take_turns)
+{
+	char hash[PASSWORD_HASH_SIZE];
+	struct password_params params = {65536, 3};
+	pthread_t flooders[24];
+	cr_assert(password_init());
+	cr_assert_eq(password_hash(&params, right, strlen(right), hash), ST_OK);
+	struct pool_options options = {.threads = 1, .queue_max = 40, .priority = POOL_NORMAL, .params = params};
+	struct pool *pool = pool_new(&options);
+	struct storm flood = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 60 * US_PER_SEC};
+	struct storm calm = {.pool = pool, .project = id_new(), .hash = hash, .budget_us = 60 * US_PER_SEC};
+	for (size_t i = 0; i < 24; i++)
+		pthread_create(&flooders[i], NULL, storm_thread, &flood);
+	while (flood.ok == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	int before = flood.ok;
+	storm_run(&calm, 1);
+	cr_expect_eq(calm.ok, 1);
+	cr_expect_leq(flood.ok - before, 4, "%d jobs of the flood went first", flood.ok - before);
+	for (size_t i = 0; i < 24; i++)
+		pthread_join(flooders[i], NULL);
+	cr_expect_eq(flood.ok, 24);
+	pool_free(&pool);
+}
+
+/* Costly hashes that somebody imported leave the other threads, and most of the memory, to everybody else. */
+Test(identity_password, heavy_hashes_run_one_at_a_time)
+{
+	char light[PASSWORD_HASH_SIZE], heavy[PASSWORD_HASH_SIZE];
+	struct password_params params = {8192, 1}, costly = {131072, 4};
+	pthread_t importers[6];
+	cr_assert(password_init());
+	cr_assert_eq(password_hash(&params, right, strlen(right), light), ST_OK);
+	cr_assert_eq(password_hash(&costly, right, strlen(right), heavy), ST_OK);
+	struct pool_options options = {.threads = 2, .queue_max = 40, .priority = POOL_NORMAL, .params = params};
+	struct pool *pool = pool_new(&options);
+	struct storm bombs = {.pool = pool, .project = id_new(), .hash = heavy, .budget_us = 60 * US_PER_SEC};
+	struct storm calm = {.pool = pool, .project = id_new(), .hash = light, .budget_us = 60 * US_PER_SEC};
+	for (size_t i = 0; i < 6; i++)
+		pthread_create(&importers[i], NULL, storm_thread, &bombs);
+	while (bombs.ok == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	int before = bombs.ok;
+	storm_run(&calm, 1);
+	cr_expect_eq(calm.ok, 1);
+	cr_expect_leq(bombs.ok - before, 1, "%d heavy jobs went first", bombs.ok - before);
+	for (size_t i = 0; i < 6; i++)
+		pthread_join(importers[i], NULL);
+	cr_expect_eq(bombs.ok, 6);
 	pool_free(&pool);
 }

@@ -1,0 +1,166 @@
+"""./denizen up, down and what they say when something is in the way: one sentence that says what to do."""
+import json
+import os
+import pwd
+import signal
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from denizen import BIN, ROOT, Suite, eventually, free_port
+from helpers import good, new_user
+from test_disk import SmallDisk
+
+AS_ROOT = os.getuid() == 0
+NOBODY = "nobody"
+
+
+@pytest.fixture(scope="module")
+def suite():
+    running = Suite(replicas="identity=2").up()
+    yield running
+    running.remove()
+
+
+@pytest.fixture()
+def data():
+    """A directory that nobody has touched."""
+    path = Path(tempfile.mkdtemp(prefix="denizen-launcher-"))
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def denizen(*arguments, user=None, environment=None):
+    """Runs ./denizen; a refusal must be one last sentence."""
+    prefix = ["runuser", "-u", user, "--"] if user else []
+    return subprocess.run([*prefix, ROOT / "denizen", *map(str, arguments)], capture_output=True, text=True, timeout=120, cwd="/",
+                          env={**os.environ, "DENIZEN_BIN": str(BIN), **(environment or {})})
+
+
+def refused(done, *words):
+    """It failed, and the last line is a sentence of the launcher with these words in it; no process is left behind."""
+    assert done.returncode == 1, done
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("denizen: ") and last.endswith("."), done.stderr
+    for word in words:
+        assert word in last, last
+
+
+def test_up_twice_is_up_once(suite):
+    before = suite.status()
+    done = denizen("up", "--data", suite.data, "--detach", "--port", suite.port)
+    assert done.returncode == 0 and "already running" in done.stderr and str(suite.port) in done.stderr, done
+    assert suite.status() == before
+
+
+def test_down_and_up_resume_the_data(suite, figures):
+    client = suite.client()
+    user = new_user(client, name="Ada")
+    credentials = (suite.data / "credentials.json").read_text()
+    client.close()
+    began = time.monotonic()
+    suite.launcher("down")
+    stopped = time.monotonic()
+    assert denizen("status", "--data", suite.data, "--json").stdout.strip() == '{"running": false}'
+    assert denizen("down", "--data", suite.data).returncode == 0
+    up = time.monotonic()
+    done = denizen("up", "--data", suite.data, "--detach")  # port and replicas are remembered
+    ready = time.monotonic()
+    assert done.returncode == 0, done
+    assert (suite.data / "credentials.json").read_text() == credentials
+    assert suite.status()["ready"] and {p["name"] for p in suite.status()["processes"]} >= {"identity.1", "identity.2", "session.1"}
+    assert good(suite.client().get("/v1/users/" + user["id"])) == user
+    figures.append(f"launcher: down {stopped - began:.2f} s, up on existing data {ready - up:.2f} s")
+
+
+def test_other_replicas_at_the_next_start(suite):
+    user = new_user(suite.client())
+    suite.launcher("down")
+    assert denizen("up", "--data", suite.data, "--detach", "--replicas", "session=2,claims=2").returncode == 0
+    names = {process["name"] for process in suite.status()["processes"]}
+    assert {"session.2", "claims.2"} <= names and "identity.2" not in names
+    assert good(suite.client().get("/v1/users/" + user["id"])) == user
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(suite):
+    """Its processes end with it, Postgres too, and `up` resumes."""
+    user = new_user(suite.client())
+    status = suite.status()
+    pids = [process["pid"] for process in status["processes"]]
+    os.kill(status["supervisor"], signal.SIGKILL)
+    eventually(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], 25, 0.1)
+    done = denizen("up", "--data", suite.data, "--detach")
+    assert done.returncode == 0, done
+    assert good(suite.client().get("/v1/users/" + user["id"])) == user
+
+
+def test_a_taken_port(data):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        refused(denizen("up", "--data", data / "d", "--port", port), f"port {port} is taken", "--port")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        refused(denizen("up", "--data", data / "d", "--port", taken - 110), str(taken), "--port")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--port", "x"], ["--port needs a number"]),
+    (["--port", "0"], ["1 to 60000"]),
+    (["--port", "70000"], ["1 to 60000"]),
+    (["--port"], ["--port needs a value"]),
+    (["--replicas", "identity=0"], ["1 to 8"]),
+    (["--replicas", "identity"], ["identity=2"]),
+    (["--replicas", "gateway=2"], ["compose.yaml"]),
+    (["--colour"], ["unknown option --colour"]),
+])
+def test_wrong_options(data, arguments, words):
+    refused(denizen("up", "--data", data / "d", *arguments), *words)
+
+
+def test_a_strange_directory(data):
+    refused(denizen("up", "--data", data / "with blank"), "--data")
+    (data / "file").write_text("")
+    refused(denizen("up", "--data", data / "file" / "d"), "cannot be made", "--data")
+
+
+def test_old_postgres_data(data):
+    (data / "d/postgres").mkdir(parents=True)
+    (data / "d/postgres/PG_VERSION").write_text("13\n")
+    refused(denizen("up", "--data", data / "d", "--port", free_port()), "Postgres 13", "15", "pg_dumpall")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
+def test_missing_privileges(data):
+    closed = data / "closed"
+    closed.mkdir(mode=0o700)
+    refused(denizen("up", "--data", closed / "d", "--port", free_port()), "postgres", "--data")
+    (data / "mine").mkdir(mode=0o755)
+    refused(denizen("up", "--data", data / "mine", "--port", free_port(), user=NOBODY), "not writable by nobody", "--data")
+    refused(denizen("up", "--data", data / "mine/d", "--port", free_port(), user=NOBODY), "cannot be made", "--data")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
+def test_an_ordinary_user_runs_a_suite(data):
+    os.chown(data, pwd.getpwnam(NOBODY).pw_uid, -1)
+    port = free_port()
+    try:
+        done = denizen("up", "--data", data / "d", "--port", port, "--detach", user=NOBODY)
+        assert done.returncode == 0, done
+        credentials = json.loads((data / "d/credentials.json").read_text())
+        assert credentials["base_url"].endswith(str(port)) and (data / "d/credentials.json").stat().st_mode & 0o777 == 0o600
+    finally:
+        assert denizen("down", "--data", data / "d", user=NOBODY).returncode == 0
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to mount a small disk")
+def test_a_disk_that_is_nearly_full():
+    disk = SmallDisk(100)
+    try:
+        refused(denizen("up", "--data", disk.path / "d", "--port", free_port()), "MB are free", "200 MB")
+    finally:
+        disk.remove()
