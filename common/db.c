@@ -293,7 +293,10 @@ struct db *db_new(const struct db_options *options)
 	db->statement_timeout_ms = options->statement_timeout_ms;
 	pthread_mutex_init(&db->pool.lock, NULL);
 	db_init_metrics(db);
-	if (db_conninfo_new(options, &db->info) != ST_OK) {
+	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+		/* Writes are keyed by ids: planning one anew for each value costs as much as running it. */
+		if (db_conninfo_new(options, kind != DB_LANE_READ, &db->info[kind]) == ST_OK)
+			continue;
 		log_event(LOG_ERROR, "the database connection string is not valid", NULL);
 		goto fail;
 	}
@@ -336,7 +339,8 @@ void db_free(struct db **db_ref)
 		free(request);
 	}
 	db_pool_free(&db->pool);
-	db_conninfo_free(&db->info);
+	for (int kind = 0; kind < DB_LANE_KINDS; kind++)
+		db_conninfo_free(&db->info[kind]);
 	free(db);
 	*db_ref = NULL;
 }

@@ -63,8 +63,8 @@ enum status db_block_take(struct db *db, struct db_block **ret_block)
 	block = calloc(1, sizeof(*block));
 	if (!block)
 		return ST_UNAVAILABLE;
-	block->conn =
-	    PQconnectdbParams((const char *const *)db->info.keywords, (const char *const *)db->info.values, 0);
+	const struct db_conninfo *info = &db->info[DB_LANE_READ];
+	block->conn = PQconnectdbParams((const char *const *)info->keywords, (const char *const *)info->values, 0);
 	if (PQstatus(block->conn) != CONNECTION_OK) {
 		log_event(LOG_WARN, "database cannot be reached", "reason", PQerrorMessage(block->conn), NULL);
 		block_free(block);

@@ -36,20 +36,22 @@ static bool schema_valid(const char *schema)
 }
 
 /* What each of our sessions sets, after what the connection string asks for. */
-static bool conninfo_add_session(struct db_conninfo *info, const struct db_options *options, const char *asked)
+static bool conninfo_add_session(struct db_conninfo *info, const struct db_options *options, const char *asked,
+                                 bool planned_once)
 {
 	char session[512], name[80];
 	int len = snprintf(session, sizeof(session),
 	                   "%s -c search_path=%s,public -c statement_timeout=%u"
-	                   " -c idle_in_transaction_session_timeout=5000 -c jit=off",
-	                   asked, options->schema, options->statement_timeout_ms);
+	                   " -c idle_in_transaction_session_timeout=5000 -c jit=off%s",
+	                   asked, options->schema, options->statement_timeout_ms,
+	                   planned_once ? " -c plan_cache_mode=force_generic_plan" : "");
 	if (len < 0 || (size_t)len >= sizeof(session))
 		return false;
 	snprintf(name, sizeof(name), "denizen-%s", options->schema);
 	return conninfo_add(info, "options", session) && conninfo_add(info, "application_name", name);
 }
 
-enum status db_conninfo_new(const struct db_options *options, struct db_conninfo *ret_info)
+enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info)
 {
 	static const char *const defaults[][2] = {
 	    {"connect_timeout", "3"},     {"keepalives", "1"},       {"keepalives_idle", "10"},
@@ -69,7 +71,7 @@ enum status db_conninfo_new(const struct db_options *options, struct db_conninfo
 		if (strcmp(option->keyword, "options") == 0)
 			asked_options = option->val;
 	}
-	ok = ok && conninfo_add_session(&info, options, asked_options);
+	ok = ok && conninfo_add_session(&info, options, asked_options, planned_once);
 	PQconninfoFree(asked);
 	if (!ok) {
 		db_conninfo_free(&info);

@@ -41,11 +41,11 @@ void db_cache_server_name(const struct db_prepared *prepared, char ret_name[DB_S
 /* The statement of that generation is of no use: the next use prepares it anew under another name. */
 void db_cache_forget(struct db_cache *cache, const char *name, unsigned generation);
 
-/* Keywords and values for PQconnectStartParams, from the options. */
+/* Keywords and values for PQconnectStartParams, from the options. planned_once: statements keep one plan for all values. */
 struct db_conninfo {
 	char **keywords, **values; /* owned, NULL-ended */
 };
-MUST_USE enum status db_conninfo_new(const struct db_options *options, struct db_conninfo *ret_info);
+MUST_USE enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info);
 void db_conninfo_free(struct db_conninfo *info);
 
 enum db_reaction {
@@ -149,7 +149,7 @@ struct db_pool {
 
 struct db {
 	struct loop *loop;
-	struct db_conninfo info;
+	struct db_conninfo info[DB_LANE_KINDS];
 	unsigned statement_timeout_ms;
 	struct db_lane *lanes[DB_LANE_KINDS]; /* arrays */
 	unsigned lane_count[DB_LANE_KINDS];

@@ -203,8 +203,8 @@ void db_lane_start(struct db_lane *lane)
 	struct db *db = lane->db;
 	if (!lane->timer)
 		lane->timer = loop_timer_new(db->loop, lane_timer, lane);
-	lane->conn =
-	    PQconnectStartParams((const char *const *)db->info.keywords, (const char *const *)db->info.values, 0);
+	const struct db_conninfo *info = &db->info[lane->kind];
+	lane->conn = PQconnectStartParams((const char *const *)info->keywords, (const char *const *)info->values, 0);
 	lane->state = DB_CONNECTING;
 	if (!lane->conn || PQstatus(lane->conn) == CONNECTION_BAD) {
 		db_lane_lose(lane, lane->conn ? PQerrorMessage(lane->conn) : "out of memory");

@@ -34,7 +34,7 @@ def anywhere(path, patterns):
 
 def door(tree, name):
     header, homes = DOORS[name]
-    return [f"{path} includes {included}" for path in tree.code() if not anywhere(path, [*homes, "tests/*"])
+    return [f"{path} includes {included}" for path in tree.code() if not anywhere(path, [*homes, "tests/*", "bench/*"])
             for quoted, included in source.includes(tree.read(path)) if re.fullmatch(header, included)
             and not (quoted and tree.has(f"{os.path.dirname(path)}/{included}"))]   # our own file of that name
 

@@ -23,7 +23,7 @@ def check_first_line(tree):
             continue
         lines = tree.read(path).split("\n")
         first = lines[1] if lines[0].startswith("#!") and len(lines) > 1 else lines[0]
-        if not re.match(f"(?:{pattern})\\s*\\w|/\\* |\"\"\"\\w", first):
+        if not re.match(f"(?:{pattern})\\s*\\w|/\\* |\"\"\"[\\w.]", first):
             wrong.append(path)
     return wrong
 
