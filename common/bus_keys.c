@@ -1,6 +1,7 @@
 /* Makes the CURVE key pairs of the bus and the allow-list. */
 #include "bus_keys.h"
 
+#include "buf.h"
 #include "log.h"
 #include "method.h"
 
@@ -69,10 +70,31 @@ static bool pair_exists(const char *dir, const char *name)
 	return access(secret, F_OK) == 0 && access(public, F_OK) == 0;
 }
 
-/* Appends "<key> <process> <rest>" for a public key file. */
+static bool line_is_of(const char *line, const char *process)
+{
+	char name[32] = "";
+	return sscanf(line, "%*40s %31s", name) == 1 && strcmp(name, process) == 0;
+}
+
+/* Copies the allow-list without the lines of `process` (NULL = all lines); a replaced key is admitted no more. */
+static void allow_copy(const char *path, const char *process, const char *line, struct buf *ret_text)
+{
+	char old[256];
+	FILE *file = fopen(path, "re");
+	while (file && fgets(old, sizeof(old), file)) {
+		if (strcmp(old, line) != 0 && !(process && line_is_of(old, process)))
+			buf_add_str(ret_text, old);
+	}
+	if (file)
+		fclose(file);
+	buf_add_str(ret_text, line);
+	buf_add_char(ret_text, '\0');
+}
+
+/* Puts "<key> <process> <rest>" for a public key file into the allow-list. A process has one line, subscribers have many. */
 static enum status allow_add(const char *dir, const char *name, const char *process, const char *rest)
 {
-	char path[PATH_SIZE], key[64] = "", line[256], text[32768] = "";
+	char path[PATH_SIZE], key[64] = "", line[256];
 	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
 	FILE *file = fopen(path, "re");
 	if (!file || !fgets(key, sizeof(key), file))
@@ -82,15 +104,11 @@ static enum status allow_add(const char *dir, const char *name, const char *proc
 	key[strcspn(key, "\r\n")] = '\0';
 	snprintf(line, sizeof(line), "%s %s%s%s\n", key, process, rest[0] ? " " : "", rest);
 	snprintf(path, sizeof(path), "%s/public/allow", dir);
-	file = fopen(path, "re");
-	size_t len = file ? fread(text, 1, sizeof(text) - sizeof(line), file) : 0;
-	if (file)
-		fclose(file);
-	text[len] = '\0';
-	if (strstr(text, line))
-		return ST_OK;
-	snprintf(text + len, sizeof(text) - len, "%s", line);
-	return file_write(path, 0644, text);
+	struct buf text = {0};
+	allow_copy(path, strcmp(name, process) == 0 ? process : NULL, line, &text);
+	enum status status = buf_ok(&text) ? file_write(path, 0644, text.data) : ST_INTERNAL;
+	buf_free(&text);
+	return status;
 }
 
 enum status bus_keys_ensure(const char *dir)

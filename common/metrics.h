@@ -14,9 +14,13 @@ struct metric *metric_gauge(const char *name, const char *labels, const char *he
 struct metric *metric_histogram(const char *name, const char *labels,
                                 const char *help); /* microseconds in, seconds out */
 
+/* Adds to a counter or gauge. Any thread. */
 void metric_add(struct metric *metric, int64_t by);
+/* Sets a gauge. Any thread. */
 void metric_set(struct metric *metric, int64_t value);
+/* Adds an observation to a histogram. Any thread. */
 void metric_observe_us(struct metric *metric, int64_t us);
+/* Value of a counter or gauge; number of observations of a histogram. */
 int64_t metric_value(const struct metric *metric);
 
 /* Appends all metrics, with process and instance labels. */
