@@ -39,6 +39,12 @@ service_env() {
 	echo "env DENIZEN_DB_FILE=$DATA/secrets/$1.db"
 }
 
+# The operator's own settings of a process: lines NAME=VALUE in DATA/config/PROCESS.env.
+own_env() {
+	[ -f "$DATA/config/$1.env" ] || return 0
+	sed -n 's/^\([A-Z_]*=\)/env \1/p' "$DATA/config/$1.env"
+}
+
 write_plan() {
 	local service n
 	{
@@ -55,6 +61,7 @@ write_plan() {
 				echo "log $DATA/logs/$service.$n.log"
 				bus_env "$service"
 				service_env "$service"
+				own_env "$service"
 				echo "env DENIZEN_BUS_LISTEN=127.0.0.1:$(bus_port "$service" "$n")"
 				echo "arg $BIN/services/$service/denizen-$service"
 			done
@@ -66,6 +73,7 @@ write_plan() {
 		echo "env DENIZEN_ISSUER=$BASE_URL"
 		[ -z "${DENIZEN_BENCH_ROUTES:-}" ] || echo "env DENIZEN_BENCH_ROUTES=$DENIZEN_BENCH_ROUTES"
 		[ -z "${DENIZEN_RATE_LIMIT:-}" ] || echo "env DENIZEN_RATE_LIMIT=$DENIZEN_RATE_LIMIT"
+		own_env gateway
 		echo "arg $BIN/gateway/denizen-gateway"
 	} >"$DATA/run/plan"
 }

@@ -40,12 +40,13 @@ settings() {
 	if [ -f "$saved" ]; then
 		[ -n "$PORT" ] || PORT=$(sed -n 's/^port //p' "$saved")
 		[ -n "$REPLICAS" ] || REPLICAS=$(sed -n 's/^replicas //p' "$saved")
+		[ -n "${DENIZEN_BASE_URL:-}" ] || DENIZEN_BASE_URL=$(sed -n 's/^base_url //p' "$saved")
 	fi
 	PORT=${PORT:-8080}
 	BASE_URL=${DENIZEN_BASE_URL:-http://127.0.0.1:$PORT}
 }
 
-save_settings() { printf 'port %s\nreplicas %s\n' "$PORT" "$REPLICAS" >"$DATA/run/settings"; }
+save_settings() { printf 'port %s\nreplicas %s\nbase_url %s\n' "$PORT" "$REPLICAS" "${DENIZEN_BASE_URL:-}" >"$DATA/run/settings"; }
 
 ready_wait() {
 	local i pid=$1
