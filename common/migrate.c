@@ -105,6 +105,7 @@ static enum status migrate_role(struct session *session, const char *password, b
 static const char *const rights[] = {
     "CREATE SCHEMA IF NOT EXISTS \"%1$s\"",
     "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    "DO $$ BEGIN EXECUTE format('REVOKE TEMPORARY ON DATABASE %%I FROM PUBLIC', current_database()); END $$",
     "GRANT USAGE ON SCHEMA public TO \"%1$s\"",
     "CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public",
     "REVOKE ALL ON SCHEMA \"%1$s\" FROM PUBLIC",

@@ -162,16 +162,22 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	return ST_OK;
 }
 
-/* Looks into the cache. ST_OK: *ret_keys knows kid. ST_INVALID_TOKEN: keys read after asked_us do not. ST_NOT_FOUND: the keys
+struct question {
+	const struct id *project;
+	const char *kid;
+	int64_t asked_us; /* monotonic */
+};
+
+/* Looks into the cache. ST_OK: *ret_keys knows kid. ST_INVALID_TOKEN: keys read after the question do not. ST_NOT_FOUND: the keys
  * have to be read, but not before *ret_wait_us are over. */
-static enum status keysets_look(struct keysets *keysets, const struct id *project, const char *kid, int64_t asked_us,
-                                struct keyset **ret_keys, int64_t *ret_wait_us)
+static enum status keysets_look(struct keysets *keysets, const struct question *question, struct keyset **ret_keys,
+                                int64_t *ret_wait_us)
 {
-	struct keyset *keys = keysets_cached(keysets, project);
+	struct keyset *keys = keysets_cached(keysets, question->project);
 	*ret_wait_us = 0;
 	if (keys == NULL)
 		return ST_NOT_FOUND;
-	bool known = keyset_find(keys, project, kid) != NULL;
+	bool known = keyset_find(keys, question->project, question->kid) != NULL;
 	int64_t read_at_us = keys->read_at_us;
 	int64_t age_us = clock_monotonic_us() - read_at_us;
 	if (known && age_us < KEEP_US) {
@@ -181,22 +187,21 @@ static enum status keysets_look(struct keysets *keysets, const struct id *projec
 	keyset_release(&keys);
 	if (!known && age_us < AGAIN_US)
 		*ret_wait_us = AGAIN_US - age_us;
-	return !known && read_at_us >= asked_us ? ST_INVALID_TOKEN : ST_NOT_FOUND;
+	return !known && read_at_us >= question->asked_us ? ST_INVALID_TOKEN : ST_NOT_FOUND;
 }
 
 /* An unknown kid may be that of a key made a moment ago, so only keys read after the question say that it is none; a flood of
  * made-up ones waits its turn. */
 enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const char *kid, struct keyset **ret_keys)
 {
-	const struct id *project = &exchange->principal.project;
+	struct question question = {&exchange->principal.project, kid, clock_monotonic_us()};
 	struct keyset *keys = NULL;
-	int64_t asked_us = clock_monotonic_us();
 	int64_t wait_us = 0;
-	enum status status = keysets_look(keysets, project, kid, asked_us, ret_keys, &wait_us);
+	enum status status = keysets_look(keysets, &question, ret_keys, &wait_us);
 	if (status == ST_NOT_FOUND && wait_us > 0) {
 		struct timespec pause = {.tv_nsec = wait_us * 1000};
 		nanosleep(&pause, NULL);
-		status = keysets_look(keysets, project, kid, asked_us, ret_keys, &wait_us);
+		status = keysets_look(keysets, &question, ret_keys, &wait_us);
 	}
 	if (status != ST_NOT_FOUND)
 		return status;

@@ -29,7 +29,7 @@ static uint32_t problem_retry_sec(const struct failure *failure, int http)
 {
 	if (failure->retry_after_ms > 0)
 		return (failure->retry_after_ms + 999) / 1000;
-	return http == 429 || http == 503 ? 1 : 0;
+	return http == 429 || http == 503 || http == 504 ? 1 : 0;
 }
 
 void problem_print(struct exchange *exchange)

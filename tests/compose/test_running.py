@@ -10,7 +10,7 @@ from engine import run
 from load import Load, events_of
 from stack import TAG, Client
 
-IMAGE_MB = {"denizen": 250, "denizen-edge": 250, "denizen-postgres": 420}
+IMAGE_MB = {"denizen": 150, "denizen-edge": 150, "denizen-postgres": 300}
 LONG_RUNNING = ["audit", "claims", "edge", "gateway", "identity", "postgres", "session"]
 
 

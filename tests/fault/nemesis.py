@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 from denizen import eventually
 
@@ -54,17 +55,20 @@ class Nemesis:
         self.recovered(f"{name} {signal.Signals(number).name}", began)
 
     def freeze(self, name, seconds):
-        """Stops a process for a while; waits until it is used again."""
-        process = name.split(".")[0]
-        whole, pid = len(self.instances(process)), self.suite.pid(name)
-        os.kill(pid, signal.SIGSTOP)
+        """Stops a process and its children for a while; waits until it is used again."""
+        process, pid = name.split(".")[0], self.suite.pid(name)
+        whole = len(self.instances(process))
+        pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
         try:
+            for each in pids:
+                os.kill(each, signal.SIGSTOP)
             time.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for each in pids:
+                os.kill(each, signal.SIGCONT)
         began = time.monotonic()
         eventually(lambda: len(self.instances(process)) == whole and self.ready(), PATIENCE)
-        self.writes()
+        self.writes(50)
         self.recovered(f"{name} frozen {seconds} s", began)
 
     def restart_suite(self):

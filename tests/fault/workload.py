@@ -107,9 +107,9 @@ class Writer(threading.Thread):
             sent = time.monotonic()
             reply = self.once(client or self.client, method, path, body, headers)
             tries.append(f"{'broken' if reply is None else reply.status} {time.monotonic() - sent:.2f} s")
-            if time.monotonic() - began > SLOW_SECONDS:
-                self.tally.slow.append(f"{method} {path}: {', '.join(tries[-6:])}")
             if reply is not None and reply.status not in TEMPORARY:
+                if time.monotonic() - began > SLOW_SECONDS:
+                    self.tally.slow.append(f"{method} {path}: {', '.join(tries[-6:])} {reply.headers.get('x-request-id')}")
                 return reply, unknown, began
             unknown = True
             time.sleep(0.05 + 0.1 * self.random.random())

@@ -539,3 +539,9 @@ def test_a_replay_by_another_key_gives_no_secret(suite, project):
     narrow = Client(suite.port, key=made(project.post("/v1/keys", {"scopes": ["keys:write"]}))["secret"])
     reply = narrow.post("/v1/keys", {"scopes": ["*"]}, headers=headers)
     assert first["secret"] not in reply.body.decode() and "secret" not in (reply.json if reply.status == 201 else {}), reply
+
+
+@pytest.mark.parametrize("role", ["identity", "claims", "session", "audit"])
+def test_a_role_fills_no_disk_with_temporary_tables(suite, role):
+    done = suite.postgres("psql", "-qAtX", "-c", "CREATE TEMPORARY TABLE mine (x int)", role=role)
+    assert done.returncode != 0 and "permission denied" in done.stderr, done
