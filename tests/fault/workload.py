@@ -14,7 +14,6 @@ from helpers import PASSWORD, unique
 
 TEMPORARY = (429, 503, 504)
 BROKEN = (OSError, http.client.HTTPException)
-SLOW_SECONDS = 3.0
 REPLAY_SECONDS = 9.0  # a spent refresh token is answered with its successor for 10 s
 
 
@@ -25,7 +24,7 @@ class Tally:
         self.lock = threading.Lock()
         self.wrong, self.statuses, self.acknowledged = [], {}, []
         self.broken = self.unknown = self.replayed = 0
-        self.slowest, self.slow = (0.0, ""), []
+        self.slowest = (0.0, "")
 
     def note(self, reply):
         with self.lock:
@@ -102,14 +101,10 @@ class Writer(threading.Thread):
 
     def until_known(self, method, path, body=None, headers=None, client=None):
         """Repeats until the outcome is known. Returns the reply and whether an earlier attempt had none."""
-        began, unknown, tries = time.monotonic(), False, []
+        began, unknown = time.monotonic(), False
         while True:
-            sent = time.monotonic()
             reply = self.once(client or self.client, method, path, body, headers)
-            tries.append(f"{'broken' if reply is None else reply.status} {time.monotonic() - sent:.2f} s")
             if reply is not None and reply.status not in TEMPORARY:
-                if time.monotonic() - began > SLOW_SECONDS:
-                    self.tally.slow.append(f"{method} {path}: {', '.join(tries[-6:])} {reply.headers.get('x-request-id')}")
                 return reply, unknown, began
             unknown = True
             time.sleep(0.05 + 0.1 * self.random.random())
