@@ -30,7 +30,7 @@ struct loop_watch {
 	void *socket; /* ZeroMQ, or NULL */
 	int fd;       /* its descriptor, or the watched one */
 	int epoll_fd;
-	bool sends;    /* a socket that is also sent on: sending can swallow the sign that messages came */
+	bool sends; /* a socket that is also sent on: sending can swallow the sign that messages came */
 	bool signalled;
 	void (*fn)(void *arg);
 	void *arg;

@@ -15,7 +15,7 @@
 #define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
 #define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
 #define LEASE_TRY_US 100000LL     /* others look whether it has run out */
-#define POLL_BUSY_US 10000LL       /* rows of other replicas are found by looking */
+#define POLL_BUSY_US 10000LL      /* rows of other replicas are found by looking */
 #define POLL_IDLE_US 100000LL
 #define BUSY_FOR_US 5000000LL
 #define BACKOFF_FIRST_US 20000LL

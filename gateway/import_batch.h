@@ -18,6 +18,7 @@ struct import_job {
 struct import_batch *import_batch_new(void); /* NULL without memory */
 void import_batch_free(struct import_batch **batch);
 
+/* Whether it holds no row, and whether it takes no more. */
 bool import_batch_empty(const struct import_batch *batch);
 bool import_batch_full(const struct import_batch *batch);
 

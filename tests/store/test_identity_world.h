@@ -19,9 +19,9 @@ struct identity_world {
 	struct identity_state state;
 	struct arena *arena;
 	struct id project;
-	struct id operation; /* of the next call; zero = a fresh one */
+	struct id operation;      /* of the next call; zero = a fresh one */
 	char actor[ID_TEXT_SIZE]; /* the calling key; "" = none */
-	struct call call;    /* the last one: field, reason */
+	struct call call;         /* the last one: field, reason */
 };
 static struct identity_world world __attribute__((unused));
 

@@ -5,7 +5,6 @@ import os
 import random
 import re
 import socket
-import statistics
 import struct
 import subprocess
 import threading
@@ -21,10 +20,10 @@ from helpers import PASSWORD, address, good, made, new_session, new_user, refuse
 ZMQ = ctypes.CDLL("libzmq.so.5")
 ZMQ.zmq_ctx_new.restype = ZMQ.zmq_socket.restype = ctypes.c_void_p
 CONTEXT = ctypes.c_void_p(ZMQ.zmq_ctx_new())
+ROOM = ctypes.create_string_buffer(4 << 20)
 SUB, DEALER = 2, 5
 IDENTITY, SUBSCRIBE, LINGER, RCVTIMEO, SNDTIMEO, CURVE_PUBLIC, CURVE_SECRET, CURVE_SERVER = 5, 6, 17, 27, 28, 48, 49, 50
-DONTWAIT, SNDMORE, RCVMORE = 1, 2, 13
-OK, INVALID, NOT_FOUND, DENIED, UNIMPLEMENTED = 0, 1, 4, 3, None
+SNDMORE, RCVMORE = 2, 13
 
 
 def varint(value):
@@ -113,11 +112,10 @@ class Peer:
         self.option(RCVTIMEO, struct.pack("i", timeout_ms))
         frames, more = [], 1
         while more:
-            room = ctypes.create_string_buffer(4 << 20)
-            length = ZMQ.zmq_recv(self.socket, room, ctypes.c_size_t(len(room)), 0)
+            length = ZMQ.zmq_recv(self.socket, ROOM, ctypes.c_size_t(len(ROOM)), 0)
             if length < 0:
                 return None
-            frames.append(room.raw[:length])
+            frames.append(ctypes.string_at(ROOM, length))
             flag, size = ctypes.c_int(0), ctypes.c_size_t(4)
             ZMQ.zmq_getsockopt(self.socket, RCVMORE, ctypes.byref(flag), ctypes.byref(size))
             more = flag.value
