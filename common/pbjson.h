@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#define PBJSON_VALUES_MAX 10000 /* members and elements in one document */
 #define PBJSON_DEPTH_MAX 32
 
 struct pbjson_error {

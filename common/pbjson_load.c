@@ -16,6 +16,7 @@ struct walk {
 	size_t len;
 	size_t at;    /* next byte */
 	size_t depth; /* open objects and arrays, may exceed the array below by one */
+	size_t values;
 	struct level levels[PBJSON_DEPTH_MAX];
 };
 
@@ -36,7 +37,7 @@ static void walk_string(struct walk *walk)
 	walk->at++;
 }
 
-/* Walks to `end` or until nesting exceeds PBJSON_DEPTH_MAX; false then. The text need not be valid JSON. */
+/* Walks to `end` or until there are too many levels or values; false then. The text need not be valid JSON. */
 static bool walk_to(struct walk *walk, size_t end)
 {
 	while (walk->at < end) {
@@ -48,6 +49,9 @@ static bool walk_to(struct walk *walk, size_t end)
 			continue;
 		}
 		walk->at++;
+		walk->values += c == '{' || c == '[' || c == ',';
+		if (walk->values > PBJSON_VALUES_MAX)
+			return false;
 		if (c == '{' || c == '[') {
 			if (walk->depth == PBJSON_DEPTH_MAX)
 				return false;
@@ -100,7 +104,7 @@ static const char *walk_path(const struct walk *walk, struct arena *arena)
 static enum status refuse_at(struct walk *walk, size_t offset, struct arena *arena, const char *reason,
                              struct pbjson_error *ret_error)
 {
-	walk->at = walk->depth = 0;
+	walk->at = walk->depth = walk->values = 0;
 	(void)walk_to(walk, offset < walk->len ? offset : walk->len);
 	return pbjson_refuse(ret_error, walk_path(walk, arena), reason);
 }
@@ -139,9 +143,14 @@ enum status pbjson_load(const char *json, size_t len_bytes, struct arena *arena,
 	if (valid < len_bytes)
 		return refuse_at(&walk, valid, arena,
 		                 json[valid] ? "is not valid UTF-8" : "must not hold the character U+0000", ret_error);
-	/* Before jansson recurses: its own limit of 2048 levels would not fit a fiber's stack. */
-	if (!walk_to(&walk, len_bytes))
-		return pbjson_refuse(ret_error, walk_path(&walk, arena), "is nested deeper than 32 levels");
+	/* Before jansson recurses and allocates: its own limit of 2048 levels would not fit a fiber's stack, and two bytes of text
+	 * would become hundreds of memory. */
+	if (!walk_to(&walk, len_bytes)) {
+		bool many = walk.values > PBJSON_VALUES_MAX;
+		walk.depth -= many && walk.depth > 0; /* the object or array that holds them */
+		return pbjson_refuse(ret_error, walk_path(&walk, arena),
+		                     many ? "holds more than 10000 values" : "is nested deeper than 32 levels");
+	}
 	root = json_loadb(json, len_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (!root)
 		return refuse_at(&walk, error.position > 0 ? (size_t)error.position - 1 : 0, arena, reason_of(&error),

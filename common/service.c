@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define CALL_ARENA_BYTES (32 * 1024 * 1024)
+#define ACTOR_MAX_BYTES 63
 #define PULSE_US (250 * US_PER_MS)
 #define FROZEN_US (1500 * US_PER_MS) /* callers look for another replica after at least 2 s of silence */
 #define STALE_US (100 * US_PER_MS)   /* until what waited in the sockets has been read */
@@ -341,6 +342,24 @@ static void server_pulse(void *arg)
 	loop_timer_set(server->pulse, server->pulse_us + PULSE_US);
 }
 
+/* Whether the header's own words may be kept: the actor and the project go into events, and an event that the ledger refuses would
+ * hold up all that come after it. */
+static bool server_header_good(const Bus__Header *header, const struct method *method, const struct allow_entry *caller)
+{
+	static const uint8_t zero[ID_SIZE];
+	const char *actor = header->actor ? header->actor : "";
+	bool has_project = header->has_project_id && header->project_id.len > 0;
+	size_t len = strnlen(actor, ACTOR_MAX_BYTES + 1);
+	for (size_t i = 0; i < len; i++) {
+		if (actor[i] <= ' ' || actor[i] >= 0x7f)
+			return false;
+	}
+	if (len > ACTOR_MAX_BYTES || (has_project && header->project_id.len != ID_SIZE))
+		return false;
+	bool named = has_project && memcmp(header->project_id.data, zero, ID_SIZE) != 0;
+	return named || !method->write || strcmp(caller->process, "gateway") != 0;
+}
+
 /* Whether this request may run now. */
 static enum status server_admit(struct server *server, const struct method *method, const struct allow_entry *caller)
 {
@@ -360,6 +379,8 @@ static void server_on_request(struct server *server, struct bus_message *message
 	const struct allow_entry *caller = user ? zap_find(server->zap, user) : NULL;
 	const struct method *method = method_find(header->method);
 	enum status status = server_admit(server, method, caller);
+	if (status == ST_OK && !server_header_good(header, method, caller))
+		status = ST_INVALID_ARGUMENT;
 	struct inbound *inbound = status == ST_OK ? arena_alloc(arena, sizeof(*inbound)) : NULL;
 	if (!inbound) {
 		server_refuse(server, &message->route, header->call_id,

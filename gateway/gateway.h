@@ -9,6 +9,7 @@
 #include "revocation.h"
 #include "route.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ struct gateway {
 	struct pipeline_metrics *metrics;
 	struct route_table *routes;
 	int64_t body_max_bytes, import_max_bytes;
+	sem_t large_bodies; /* room for requests with large bodies */
 	const char *issuer; /* base URL of token issuers */
 	char instance[ID_TEXT_SIZE];
 	atomic_bool draining;

@@ -8,9 +8,12 @@
 #include "problem.h"
 #include "upstream.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Methods that the gateway answers itself or in its own way. */
 static const struct {
@@ -22,6 +25,12 @@ static const struct {
     {M_GATEWAY_EXPORT_USERS, export_serve},
     {M_AUDIT_READ_EVENTS, feed_serve},
 };
+
+/* A large body takes several times its size while it is read as JSON: so many at once, the others wait. */
+#define LARGE_BODY_BYTES (64UL * 1024)
+#define LARGE_BODIES_MAX 16
+#define LARGE_WAIT_SEC 5
+#define LARGE_RETRY_MS 1000
 
 /* Statuses that are counted one by one; the rest under "other". */
 static const int counted_statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405,
@@ -58,6 +67,7 @@ enum status pipeline_init(struct gateway *gateway, bool with_bench_routes)
 		pipeline_add_rows(gateway, bench_routes);
 	for (size_t i = 0; i < gateway->row_count; i++)
 		pipeline_bind(gateway, i);
+	sem_init(&gateway->large_bodies, 0, LARGE_BODIES_MAX);
 	gateway->metrics = calloc(1, sizeof(*gateway->metrics));
 	gateway->routes = route_table_new(gateway->rows, gateway->row_count, error);
 	if (gateway->routes == NULL || gateway->metrics == NULL) {
@@ -70,6 +80,7 @@ enum status pipeline_init(struct gateway *gateway, bool with_bench_routes)
 void pipeline_end(struct gateway *gateway)
 {
 	route_table_free(&gateway->routes);
+	sem_destroy(&gateway->large_bodies);
 	free(gateway->metrics);
 	gateway->metrics = NULL;
 }
@@ -149,6 +160,34 @@ static enum status pipeline_call(struct exchange *exchange)
 	return status;
 }
 
+static enum status pipeline_execute(struct exchange *exchange)
+{
+	if (exchange->route->serve == NULL)
+		return pipeline_call(exchange);
+	exchange->route->serve(exchange);
+	return exchange->failure.status;
+}
+
+static enum status pipeline_execute_large(struct exchange *exchange)
+{
+	sem_t *room = &exchange->gateway->large_bodies;
+	struct timespec until;
+	int outcome;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LARGE_WAIT_SEC;
+	do
+		outcome = sem_clockwait(room, CLOCK_MONOTONIC, &until);
+	while (outcome != 0 && errno == EINTR);
+	if (outcome != 0) {
+		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "Too many large requests at this gateway");
+		exchange->failure.retry_after_ms = LARGE_RETRY_MS;
+		return ST_UNAVAILABLE;
+	}
+	enum status status = pipeline_execute(exchange);
+	sem_post(room);
+	return status;
+}
+
 static enum status pipeline_run(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
@@ -160,10 +199,7 @@ static enum status pipeline_run(struct exchange *exchange)
 		status = http_read_body(exchange, gateway->body_max_bytes);
 	if (status != ST_OK)
 		return status;
-	if (exchange->route->serve == NULL)
-		return pipeline_call(exchange);
-	exchange->route->serve(exchange);
-	return exchange->failure.status;
+	return exchange->body.len > LARGE_BODY_BYTES ? pipeline_execute_large(exchange) : pipeline_execute(exchange);
 }
 
 void pipeline_serve(struct exchange *exchange)

@@ -4,7 +4,7 @@ BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config python3 protobuf-comp
  libcivetweb-dev libzmq3-dev libczmq-dev libpq-dev libssl-dev libjwt-dev libjansson-dev libsodium-dev libargon2-dev
  libcrypt-dev libutf8proc-dev libidn2-dev postgresql curl jq ca-certificates"
 TEST_PACKAGES="libcriterion-dev python3-pytest python3-jsonschema python3-yaml python3-jwt python3-cryptography clang-format docker.io docker-compose debootstrap iproute2 procps haproxy openssl"
-BENCH_PACKAGES="wrk procps"
+BENCH_PACKAGES="wrk procps openssl"
 
 # install_packages NAME...: installs those that are missing.
 install_packages() {

@@ -82,6 +82,16 @@ def test_each_process_is_killed(suite, client, follower, figures):
     assert max(seconds for _, seconds in nemesis.times) < 6
 
 
+def test_a_process_leaves_politely(suite, client, figures):
+    """SIGTERM to one of two replicas is not seen by anyone."""
+    def harm(nemesis):
+        for name in ("identity.1", "session.2", "identity.2", "session.1"):
+            nemesis.kill(name, signal.SIGTERM)
+
+    load, _ = campaign(suite, client, figures, "SIGTERM", harm)
+    assert load.tally.broken == 0 and not load.tally.statuses.keys() & {429, 503, 504}, load.tally.statuses
+
+
 def test_postgres_is_restarted(suite, client, figures):
     def harm(nemesis):
         for number in (signal.SIGINT, signal.SIGKILL, signal.SIGQUIT, signal.SIGKILL):  # fast, crash, immediate, crash
@@ -101,3 +111,37 @@ def test_a_process_is_frozen(suite, client, figures):
 
 def test_the_suite_is_restarted(suite, client, follower, figures):
     campaign(suite, client, figures, "suite", Nemesis.restart_suite, follower)
+
+
+def test_processes_without_a_second_replica_are_killed(figures):
+    """Calls wait for the successor or fail with 503; nothing else changes."""
+    lonely = Suite(replicas="identity=1").up()
+    try:
+        client = lonely.new_project("lonely")
+
+        def harm(nemesis):
+            for name in ("identity.1", "claims.1", "session.1", "audit.1", "gateway.1") * 2:
+                nemesis.kill(name)
+        campaign(lonely, client, figures, "one replica each", harm)
+    finally:
+        lonely.remove()
+
+
+def test_the_checks_bite():
+    """A suite that acknowledges before a write is durable is found out."""
+    careless = Suite(replicas="identity=1").up()
+    try:
+        for role in ("identity", "claims", "session", "audit"):  # one that is careful would save the others' log too
+            careless.psql(f"ALTER ROLE {role} SET synchronous_commit = off")
+        careless.launcher("down")
+        careless.up()
+        client = careless.new_project("careless")
+        with Workload(careless.port, client, signs_in=False) as load:
+            nemesis = Nemesis(careless, load, careless.client(check=False))
+            for _ in range(4):
+                nemesis.writes(200)
+                nemesis.kill("postgres")
+        with pytest.raises(AssertionError):
+            check_all(careless, client, load)
+    finally:
+        careless.remove()
