@@ -35,8 +35,9 @@ struct gateway {
 	struct pipeline_metrics *metrics;
 	struct route_table *routes;
 	int64_t body_max_bytes, import_max_bytes;
-	sem_t large_bodies; /* room for requests with large bodies */
-	const char *issuer; /* base URL of token issuers */
+	sem_t large_bodies;         /* room for requests with large bodies */
+	const char *issuer;         /* base URL of token issuers */
+	int64_t token_lifetime_sec; /* so long revocations are remembered: a token that lives longer is not believed */
 	char instance[ID_TEXT_SIZE];
 	atomic_bool draining;
 };

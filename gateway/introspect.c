@@ -86,6 +86,10 @@ static enum status introspect_verify(struct introspect *introspect, struct excha
 	status = token_verify(token, len, introspect->gateway->issuer, clock_wall_us() / US_PER_SEC, keyset_find, keys,
 	                      exchange->arena, ret_claims);
 	keyset_release(&keys);
+	/* It would outlive the memory of its revocation: claims and this gateway are configured differently. */
+	if (status == ST_OK &&
+	    ret_claims->expires_at_sec - ret_claims->issued_at_sec > introspect->gateway->token_lifetime_sec)
+		return ST_INVALID_TOKEN;
 	return status;
 }
 

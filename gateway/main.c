@@ -68,8 +68,7 @@ static void *process_run_loop(void *arg)
 	gateway->client = bus_config_client(&process->bus, process->loop);
 	if (gateway->client != NULL) {
 		client_subscribe(gateway->client, PROCESS_AUDIT, "", 0, feed_hint, gateway->feed);
-		gateway->follow =
-		    ledger_follow(gateway, process->loop, cfg_int(process->cfg, "DENIZEN_TOKEN_LIFETIME_SEC"));
+		gateway->follow = ledger_follow(gateway, process->loop, gateway->token_lifetime_sec);
 	}
 	sem_post(&process->loop_started);
 	if (gateway->follow != NULL)
@@ -84,7 +83,8 @@ static enum status process_make_memory(struct gateway_process *process)
 	const struct cfg *cfg = process->cfg;
 	int64_t rate = cfg_int(cfg, "DENIZEN_RATE_LIMIT");
 	int64_t failures = cfg_int(cfg, "DENIZEN_AUTH_FAILURE_LIMIT");
-	int64_t keep_sec = cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC") + TOKEN_SKEW_SEC;
+	gateway->token_lifetime_sec = cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC");
+	int64_t keep_sec = gateway->token_lifetime_sec + TOKEN_SKEW_SEC;
 	struct id instance = id_new();
 	id_format("gwy", &instance, gateway->instance);
 	gateway->body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES");
