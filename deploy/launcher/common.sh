@@ -12,11 +12,20 @@ is_root() { [ "$(id -u)" = 0 ]; }
 
 # The user that Postgres runs as: itself for an ordinary user, postgres (from Debian's package) for root.
 postgres_user() { if is_root; then echo postgres; else id -un; fi; }
-as_postgres() { if is_root; then runuser -u postgres -- "$@"; else "$@"; fi; }
+as_postgres() { if is_root; then (cd / && exec runuser -u postgres -- "$@"); else "$@"; fi; }
+
+# ./data, but /var/lib/denizen for root in a folder that other users cannot enter (/root is one): Postgres runs as another user.
+default_data() {
+	if is_root && ! runuser -u nobody -- test -x "$ROOT"; then
+		echo /var/lib/denizen
+	else
+		echo "$ROOT/data"
+	fi
+}
 
 # Defaults of the options that several commands share; parse_options sets them from the arguments, rest goes to ARGS.
 parse_options() {
-	DATA=${DENIZEN_DATA:-$ROOT/data} PORT= DETACH=no REPLICAS= JSON=no KIND=api NAME= SCOPES= PROJECT= CREDENTIALS= QUICK=no
+	DATA=${DENIZEN_DATA:-$(default_data)} PORT= DETACH=no REPLICAS= JSON=no KIND=api NAME= SCOPES= PROJECT= CREDENTIALS= QUICK=no
 	ARGS=()
 	while [ $# -gt 0 ]; do
 		case $1 in
