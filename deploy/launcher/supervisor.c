@@ -23,6 +23,7 @@
 #define BACKOFF_MAX_MS 5000
 #define STABLE_MS 10000    /* after so long a process counts as healthy again */
 #define STOP_WAIT_MS 15000 /* then SIGKILL */
+#define STATUS_RETRY_MS 1000
 
 struct running {
 	pid_t pid;
@@ -35,6 +36,7 @@ struct running {
 static struct plan plan;
 static struct running running[PLAN_PROCESSES_MAX];
 static const char *status_path;
+static bool status_stale; /* could not be written, on a full disk for instance: tried again each second */
 
 static int64_t now_ms(void)
 {
@@ -56,6 +58,7 @@ static void status_write(void)
 {
 	char temporary[1024];
 	snprintf(temporary, sizeof(temporary), "%s.new", status_path);
+	status_stale = true;
 	FILE *file = fopen(temporary, "we");
 	if (!file)
 		return;
@@ -65,7 +68,9 @@ static void status_write(void)
 		        i ? "," : "", plan.processes[i].name, (int)running[i].pid, running[i].restarts,
 		        (long long)running[i].started_at);
 	fprintf(file, "\n]}\n");
-	if (fclose(file) == 0 && rename(temporary, status_path) != 0)
+	if (fclose(file) == 0 && rename(temporary, status_path) == 0)
+		status_stale = false;
+	else
 		unlink(temporary);
 }
 
@@ -213,8 +218,13 @@ static void supervise(int signal_fd)
 	for (;;) {
 		struct pollfd item = {.fd = signal_fd, .events = POLLIN};
 		int wait_ms = start_due();
-		if (poll(&item, 1, wait_ms) <= 0)
+		if (status_stale && (wait_ms < 0 || wait_ms > STATUS_RETRY_MS))
+			wait_ms = STATUS_RETRY_MS;
+		if (poll(&item, 1, wait_ms) <= 0) {
+			if (status_stale)
+				status_write();
 			continue;
+		}
 		struct signalfd_siginfo info;
 		if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 			continue;

@@ -15,17 +15,26 @@ make_secrets() {
 	done
 }
 
-port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# Whether no socket of this machine holds the port: one that listens, or an outgoing connection that was given it. Closing
+# ones (TIME_WAIT, 06) do not count. Asking by connecting would not see the second, and could connect to itself.
+port_free() {
+	local hex
+	hex=$(printf ':%04X' "$1")
+	! awk -v port="$hex" '$2 ~ port "$" && $4 != "06" {found = 1} END {exit !found}' /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
 
 check_ports() {
-	local service n
+	local service n port first
 	port_free "$PORT" || die "port $PORT is taken by another program; choose another with --port."
 	for service in $SERVICES; do
 		for ((n = 1; n <= $(replicas_of "$service"); n++)); do
-			port_free "$(bus_port "$service" "$n")" && port_free $(($(bus_port "$service" "$n") + 1000)) ||
-				die "port $(bus_port "$service" "$n") or $(($(bus_port "$service" "$n") + 1000)), which $service needs, is taken; choose another --port (the bus ports are counted from it)."
+			port=$(bus_port "$service" "$n")
+			port_free "$port" && port_free $((port + 1000)) ||
+				die "port $port or $((port + 1000)), which $service needs, is taken; choose another --port (the bus ports are counted from it)."
 		done
 	done
+	first=$(awk '{print $1}' /proc/sys/net/ipv4/ip_local_port_range 2>/dev/null || echo 65536)
+	[ $((PORT + 1150)) -lt "$first" ] || say "denizen: port $PORT and its bus ports (to $((PORT + 1150))) reach into the range of outgoing connections (from $first), which may take one while a process restarts; a --port below $((first - 1150)) is safer."
 }
 
 check_disk() {

@@ -1,8 +1,13 @@
-"""One engine and one running suite for all tests of this folder."""
+"""One engine and one running suite for all tests of this folder; the driver of tests/suite serves here as well."""
+import sys
+from pathlib import Path
+
 import pytest
 
-from engine import Engine, Unusable
-from stack import Stack
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "suite")]
+from engine import Engine, Unusable  # noqa: E402
+from stack import Stack  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import time
 import uuid
 from pathlib import Path
 
+from denizen import free_port
 from engine import Unusable, run, tail
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -17,12 +17,6 @@ TAG = "test"
 # Where containers of the engine's own network cannot reach the package mirror, the build uses the machine's.
 HOST_NETWORK = "services:\n" + "".join(f"  {name}: {{build: {{network: host}}}}\n" for name in ("edge", "postgres", "keys"))
 NO_MIRROR = re.compile(r"Temporary failure resolving|Could not connect|Unable to connect|Could not resolve|Network is unreachable")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def compose_commands():

@@ -104,6 +104,7 @@ def test_a_full_disk_stops_writes_only_and_only_while_it_is_full(suite, disk, fi
     assert good(client.get("/v1/users/" + known["id"]))["version"] == 1
     status = suite.status()
     for process in status["processes"]:
-        assert Path(f"/proc/{process['pid']}").exists(), f"status.json names a process that is gone: {process}"
+        last_words = (suite.data / "logs" / (process["name"].replace("postgres", "supervisor") + ".log")).read_text()[-800:]
+        assert process["pid"] and Path(f"/proc/{process['pid']}").exists(), f"status.json names a process that is gone: {process}\n{last_words}"
     assert recovered < 10
     assert new_user(client, name=unique())["version"] == 1

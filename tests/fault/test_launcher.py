@@ -134,6 +134,14 @@ def test_old_postgres_data(data):
     refused(denizen("up", "--data", data / "d", "--port", free_port()), "Postgres 13", "pg_dumpall")
 
 
+def test_a_bus_port_that_an_outgoing_connection_was_given(data):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as outgoing:
+        outgoing.bind(("127.0.0.1", port + 110))
+        outgoing.connect(server.getsockname())
+        refused(denizen("up", "--data", data / "d", "--port", port), str(port + 110), "identity", "--port")
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
 def test_missing_privileges(data):
     closed = data / "closed"

@@ -3,6 +3,7 @@ import base64
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -19,13 +20,27 @@ PG_BIN = Path("/usr/lib/postgresql/15/bin")
 OPENAPI = json.loads((ROOT / "docs/api/openapi.json").read_text())
 
 
+def ephemeral_ports_from():
+    """The lowest port that the kernel gives to outgoing connections."""
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port():
-    """An HTTP port whose bus ports (counted from it) are free as well."""
+    """An HTTP port whose bus ports (counted from it) are free as well; below the range of outgoing connections, one of which
+    could take a replica's port while that replica is restarted."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if 20000 < port < 58000:
+        port = random.randrange(10000, min(ephemeral_ports_from(), 32768) - 1300)
+        if is_free(port) and all(is_free(port + at) and is_free(port + at + 1000) for at in range(110, 150)):
             return port
 
 
