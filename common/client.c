@@ -71,9 +71,7 @@ static bool pending_dispatch_to(struct pending *pending, struct replica *replica
 	pending->header.call_id = (uint64_t)slot | (client->slots[slot].generation & 0xffffffffffffu) << 16;
 	int64_t left_us = pending->deadline_us - now_us - RESERVE_US;
 	pending->header.timeout_ms = left_us > US_PER_MS ? (uint32_t)(left_us / US_PER_MS) : 1;
-	zmq_msg_t copy;
-	zmq_msg_init(&copy);
-	if (zmq_msg_copy(&copy, &pending->body) != 0 || !replica_send(replica, &pending->header, &copy))
+	if (!replica_send(replica, &pending->header, pending->body))
 		return false;
 	client->free_count--;
 	client->slots[slot].pending = pending;
@@ -145,7 +143,7 @@ static void client_retry_or_fail(struct pending *pending, enum status status, ui
 	pending_dispatch(pending, now_us);
 }
 
-void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, zmq_msg_t *body)
+void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, struct bus_message *message)
 {
 	unsigned slot = (unsigned)(header->call_id & 0xffff);
 	if (slot >= SLOTS_MAX || !client->slots[slot].pending ||
@@ -155,7 +153,7 @@ void client_on_reply(struct client *client, struct replica *replica, Bus__Header
 	replica->load = header->load;
 	enum status status = header->status < ST_COUNT ? (enum status)header->status : ST_INTERNAL;
 	if (status == ST_OK) {
-		zmq_msg_move(&pending->reply, body);
+		bus_message_move(&pending->reply, message);
 		pending_complete(pending, ST_OK);
 		return;
 	}
@@ -248,9 +246,7 @@ static enum status client_take_reply(struct pending *pending, struct client_call
 		call->ret_reason = pending->reason[0] ? arena_strdup(arena, pending->reason) : NULL;
 		return status;
 	}
-	ProtobufCMessage *reply =
-	    protobuf_c_message_unpack(pending->method->reply, arena_protobuf(arena), zmq_msg_size(&pending->reply),
-	                              zmq_msg_data(&pending->reply));
+	ProtobufCMessage *reply = bus_body(&pending->reply, pending->method->reply, arena);
 	if (!reply)
 		return ST_INTERNAL;
 	*ret_reply = reply;
@@ -266,9 +262,10 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 	    call->deadline_us ? call->deadline_us : now_us + (int64_t)pending->method->timeout_ms * US_PER_MS;
 	if (pending->deadline_us - now_us < 2 * RESERVE_US)
 		return ST_DEADLINE_EXCEEDED;
-	if (!bus_body(request, &pending->body))
+	pending->body = bus_pack(request, arena);
+	if (!pending->body.data)
 		return ST_CONTENT_TOO_LARGE;
-	zmq_msg_init(&pending->reply);
+	bus_message_init(&pending->reply);
 	pending_fill_header(pending, call);
 	wait_init(&pending->wait, client->loop);
 	if (loop_on_thread(client->loop))
@@ -279,8 +276,7 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 	while (!wait_for(&pending->wait, INT64_MAX / 2))
 		;
 	enum status status = client_take_reply(pending, call, arena, ret_reply);
-	zmq_msg_close(&pending->reply);
-	zmq_msg_close(&pending->body);
+	bus_message_close(&pending->reply);
 	return status;
 }
 

@@ -50,7 +50,7 @@ struct pending {
 	struct peer *peer;
 	const struct method *method;
 	Bus__Header header;
-	zmq_msg_t body;
+	struct bus_packed body; /* in the caller's arena */
 	int64_t deadline_us, queued_us, not_before_us;
 	struct replica *replica; /* where it was sent, or last was */
 	int pinned;              /* replica index for client_send_replica, -1 = any */
@@ -59,7 +59,7 @@ struct pending {
 	struct pending *next, *previous;
 	/* result */
 	enum status status;
-	zmq_msg_t reply;
+	struct bus_message reply;
 	uint32_t retry_after_ms;
 	char field[128], reason[256];
 };
@@ -98,8 +98,8 @@ struct client {
 };
 
 /* ---- client.c, called by client_replica.c ---- */
-/* A reply arrived. */
-void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, zmq_msg_t *body);
+/* A reply arrived; its message may be moved away. */
+void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, struct bus_message *message);
 /* The connection of a replica broke: its calls are retried elsewhere or fail. */
 void client_on_lost(struct client *client, struct replica *replica);
 /* A replica came up: queued calls can go. */
@@ -111,7 +111,7 @@ void replica_start(struct client *client);
 void replica_stop(struct client *client);
 /* The better of two random candidates by calls in progress, avoiding `avoid` when there is another; NULL = none. */
 struct replica *replica_choose(struct peer *peer, const struct replica *avoid);
-/* Sends; false when its pipe is full or gone. Takes body. */
-bool replica_send(struct replica *replica, const Bus__Header *header, zmq_msg_t *body);
+/* Sends; false when its pipe is full or gone. */
+bool replica_send(struct replica *replica, const Bus__Header *header, struct bus_packed body);
 /* Connects a subscription to the replicas known now. */
 void replica_subscribe(struct subscription *subscription);

@@ -73,10 +73,10 @@ static bool replica_send_control(struct replica *replica, Bus__Kind kind)
 	header.has_version = header.has_kind = 1;
 	header.version = BUS_VERSION;
 	header.kind = kind;
-	return bus_send(replica->dealer, NULL, &header, NULL);
+	return bus_send(replica->dealer, NULL, &header, (struct bus_packed){NULL, 0});
 }
 
-bool replica_send(struct replica *replica, const Bus__Header *header, zmq_msg_t *body)
+bool replica_send(struct replica *replica, const Bus__Header *header, struct bus_packed body)
 {
 	return bus_send(replica->dealer, NULL, header, body);
 }
@@ -84,8 +84,7 @@ bool replica_send(struct replica *replica, const Bus__Header *header, zmq_msg_t 
 static void replica_on_welcome(struct replica *replica, struct bus_message *message)
 {
 	struct client *client = replica->client;
-	Bus__Welcome *welcome = bus__welcome__unpack(arena_protobuf(client->scratch), zmq_msg_size(&message->body),
-	                                             zmq_msg_data(&message->body));
+	Bus__Welcome *welcome = (Bus__Welcome *)bus_body(message, &bus__welcome__descriptor, client->scratch);
 	if (!welcome || !welcome->process || strcmp(welcome->process, replica->peer->process->name) != 0) {
 		log_event(LOG_WARN, "another process answers at a peer's address", "address", replica->address, NULL);
 		return;
@@ -107,7 +106,7 @@ static void replica_on_message(struct replica *replica, struct bus_message *mess
 		replica_set_state(replica, REPLICA_UP);
 	switch (header->kind) {
 	case BUS__KIND__KIND_REPLY:
-		client_on_reply(client, replica, header, &message->body);
+		client_on_reply(client, replica, header, message);
 		break;
 	case BUS__KIND__KIND_WELCOME:
 		replica_on_welcome(replica, message);
@@ -433,19 +432,19 @@ void replica_stop(struct client *client)
 
 /* ---- subscriptions ---- */
 
+/* Hints are two frames, topic and data, because a SUB filters by the beginning of a message. */
 static void subscription_readable(void *arg)
 {
 	struct subscription *subscription = arg;
-	for (;;) {
-		struct bus_message message;
-		enum status status = bus_receive(subscription->socket, false, &message);
-		if (status == ST_NOT_FOUND)
-			return;
-		if (status != ST_OK)
-			continue;
-		subscription->fn(subscription->arg, zmq_msg_data(&message.body), zmq_msg_size(&message.body));
-		bus_message_close(&message);
+	zmq_msg_t frame;
+	bool is_data = false;
+	zmq_msg_init(&frame);
+	while (zmq_msg_recv(&frame, subscription->socket, ZMQ_DONTWAIT) >= 0) {
+		if (is_data)
+			subscription->fn(subscription->arg, zmq_msg_data(&frame), zmq_msg_size(&frame));
+		is_data = !is_data && zmq_msg_more(&frame);
 	}
+	zmq_msg_close(&frame);
 }
 
 void replica_subscribe(struct subscription *subscription)

@@ -1,5 +1,7 @@
-/* Messages on the bus: socket options, frames, the header. */
+/* Messages on the bus: socket options, the frame and its two parts. */
 #include "envelope.h"
+
+#include "bus_frame.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,8 @@
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93 /* behind ZMQ_BUILD_DRAFT_API in zmq.h 4.3.4, but in the library */
 #endif
+
+#define BUS_BODY_MAX_BYTES (BUS_MESSAGE_MAX_BYTES - 4096) /* leaves room for the header */
 
 static void option_int(void *socket, int option, int value)
 {
@@ -70,45 +74,72 @@ static void frames_skip(void *socket)
 	}
 }
 
+void bus_message_init(struct bus_message *message)
+{
+	zmq_msg_init(&message->route);
+	zmq_msg_init(&message->frame);
+	message->head_at = message->body_at = 0;
+}
+
 enum status bus_receive(void *socket, bool router, struct bus_message *ret_message)
 {
-	struct bus_message message = {.has_route = router};
-	zmq_msg_init(&message.route);
-	zmq_msg_init(&message.head);
-	zmq_msg_init(&message.body);
-	zmq_msg_t *first = router ? &message.route : &message.head;
+	bus_message_init(ret_message);
 	enum status status = ST_NOT_FOUND;
-	if (zmq_msg_recv(first, socket, ZMQ_DONTWAIT) < 0)
+	if (zmq_msg_recv(router ? &ret_message->route : &ret_message->frame, socket, ZMQ_DONTWAIT) < 0)
 		goto out;
 	status = ST_MALFORMED_REQUEST;
-	if (router && (!zmq_msg_more(&message.route) || zmq_msg_recv(&message.head, socket, ZMQ_DONTWAIT) < 0))
+	if (router &&
+	    (!zmq_msg_more(&ret_message->route) || zmq_msg_recv(&ret_message->frame, socket, ZMQ_DONTWAIT) < 0))
 		goto out;
-	if (zmq_msg_more(&message.head) && zmq_msg_recv(&message.body, socket, ZMQ_DONTWAIT) < 0)
-		goto out;
-	if (zmq_msg_more(&message.body)) {
+	if (zmq_msg_more(&ret_message->frame))
 		frames_skip(socket);
-		goto out;
-	}
-	status = ST_OK;
-	*ret_message = message;
+	else if (bus_frame_split(zmq_msg_data(&ret_message->frame), zmq_msg_size(&ret_message->frame),
+	                         &ret_message->head_at, &ret_message->body_at))
+		status = ST_OK;
 out:
 	if (status != ST_OK)
-		bus_message_close(&message);
+		bus_message_close(ret_message);
 	return status;
+}
+
+void bus_message_move(struct bus_message *to, struct bus_message *from)
+{
+	zmq_msg_move(&to->route, &from->route);
+	zmq_msg_move(&to->frame, &from->frame);
+	to->head_at = from->head_at;
+	to->body_at = from->body_at;
+	from->head_at = from->body_at = 0;
 }
 
 void bus_message_close(struct bus_message *message)
 {
 	zmq_msg_close(&message->route);
-	zmq_msg_close(&message->head);
-	zmq_msg_close(&message->body);
+	zmq_msg_close(&message->frame);
 }
 
 Bus__Header *bus_header(struct bus_message *message, struct arena *arena)
 {
+	const uint8_t *data = zmq_msg_data(&message->frame);
 	Bus__Header *header =
-	    bus__header__unpack(arena_protobuf(arena), zmq_msg_size(&message->head), zmq_msg_data(&message->head));
+	    bus__header__unpack(arena_protobuf(arena), message->body_at - message->head_at, data + message->head_at);
 	return header && header->version == BUS_VERSION && header->has_kind ? header : NULL;
+}
+
+ProtobufCMessage *bus_body(struct bus_message *message, const ProtobufCMessageDescriptor *type, struct arena *arena)
+{
+	const uint8_t *data = zmq_msg_data(&message->frame);
+	return protobuf_c_message_unpack(type, arena_protobuf(arena), zmq_msg_size(&message->frame) - message->body_at,
+	                                 data + message->body_at);
+}
+
+struct bus_packed bus_pack(const ProtobufCMessage *message, struct arena *arena)
+{
+	size_t len = protobuf_c_message_get_packed_size(message);
+	uint8_t *data = len <= BUS_BODY_MAX_BYTES ? arena_alloc(arena, len ? len : 1) : NULL;
+	if (!data)
+		return (struct bus_packed){NULL, 0};
+	protobuf_c_message_pack(message, data);
+	return (struct bus_packed){data, len};
 }
 
 static bool frame_send(void *socket, zmq_msg_t *frame, int flags)
@@ -119,34 +150,23 @@ static bool frame_send(void *socket, zmq_msg_t *frame, int flags)
 	return false;
 }
 
-bool bus_send(void *socket, zmq_msg_t *route, const Bus__Header *header, zmq_msg_t *body)
+bool bus_send(void *socket, zmq_msg_t *route, const Bus__Header *header, struct bus_packed body)
 {
-	zmq_msg_t frame;
-	bool sent = false;
-	if (route) {
-		zmq_msg_init(&frame);
-		if (zmq_msg_copy(&frame, route) != 0 || !frame_send(socket, &frame, ZMQ_SNDMORE))
-			goto out;
-	}
-	if (zmq_msg_init_size(&frame, bus__header__get_packed_size(header)) != 0)
-		goto out;
-	bus__header__pack(header, zmq_msg_data(&frame));
-	if (!frame_send(socket, &frame, body ? ZMQ_SNDMORE : 0))
-		goto out;
-	if (!body)
-		return true;
-	return frame_send(socket, body, 0);
-out:
-	if (body)
-		zmq_msg_close(body);
-	return sent;
-}
-
-bool bus_body(const ProtobufCMessage *message, zmq_msg_t *ret_body)
-{
-	size_t size = protobuf_c_message_get_packed_size(message);
-	if (size > BUS_MESSAGE_MAX_BYTES - 4096 || zmq_msg_init_size(ret_body, size) != 0)
+	zmq_msg_t frame, to;
+	uint8_t prefix[BUS_FRAME_PREFIX_MAX];
+	size_t head_len = bus__header__get_packed_size(header), prefix_len = bus_frame_prefix(head_len, prefix);
+	if (prefix_len == 0 || zmq_msg_init_size(&frame, prefix_len + head_len + body.len) != 0)
 		return false;
-	protobuf_c_message_pack(message, zmq_msg_data(ret_body));
-	return true;
+	uint8_t *data = zmq_msg_data(&frame);
+	memcpy(data, prefix, prefix_len);
+	bus__header__pack(header, data + prefix_len);
+	if (body.len > 0)
+		memcpy(data + prefix_len + head_len, body.data, body.len);
+	if (!route)
+		return frame_send(socket, &frame, 0);
+	zmq_msg_init(&to);
+	if (zmq_msg_copy(&to, route) == 0 && frame_send(socket, &to, ZMQ_SNDMORE))
+		return frame_send(socket, &frame, 0);
+	zmq_msg_close(&frame);
+	return false;
 }

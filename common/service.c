@@ -22,7 +22,7 @@
 struct inbound {
 	struct server *server;
 	struct call call;
-	zmq_msg_t route, body;
+	struct bus_message message;
 	uint64_t call_id;
 	int64_t arrived_us;
 	uint32_t attempt;
@@ -173,17 +173,12 @@ static handler_fn server_handler(struct server *server, uint32_t method)
 
 /* ---- replies ---- */
 
-static void server_reply(struct server *server, zmq_msg_t *route, Bus__Header *header, zmq_msg_t *body)
+static void server_reply(struct server *server, zmq_msg_t *route, Bus__Header *header, struct bus_packed body)
 {
 	header->has_version = header->has_kind = header->has_status = header->has_executed = header->has_load = 1;
 	header->version = BUS_VERSION;
 	header->kind = BUS__KIND__KIND_REPLY;
 	header->load = server->in_flight;
-	zmq_msg_t empty;
-	if (!body) {
-		zmq_msg_init(&empty);
-		body = &empty;
-	}
 	/* A caller that is gone retries elsewhere by its operation id. */
 	(void)bus_send(server->router, route, header, body);
 }
@@ -196,7 +191,7 @@ static void server_refuse(struct server *server, zmq_msg_t *route, uint64_t call
 	header.status = status;
 	header.has_retry_after_ms = status == ST_RESOURCE_EXHAUSTED || status == ST_UNAVAILABLE;
 	header.retry_after_ms = 1000;
-	server_reply(server, route, &header, NULL);
+	server_reply(server, route, &header, (struct bus_packed){NULL, 0});
 }
 
 static void inbound_log(struct inbound *inbound, enum status status, int64_t took_us)
@@ -212,10 +207,11 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 {
 	struct call *call = &inbound->call;
 	int64_t took_us = clock_monotonic_us() - inbound->arrived_us;
-	zmq_msg_t body;
-	bool has_body = status == ST_OK && bus_body(reply, &body);
-	if (status == ST_OK && !has_body)
-		status = ST_INTERNAL;
+	struct bus_packed body = {NULL, 0};
+	if (status == ST_OK) {
+		body = bus_pack(reply, call->arena);
+		status = body.data ? ST_OK : ST_INTERNAL;
+	}
 	Bus__Header header = BUS__HEADER__INIT;
 	header.has_call_id = header.has_server_us = 1;
 	header.call_id = inbound->call_id;
@@ -229,7 +225,7 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 	if (status != ST_OK)
 		inbound_log(inbound, status, took_us);
 	metric_observe_us(inbound->server->by_method[call->method - method_table], took_us);
-	server_reply(inbound->server, &inbound->route, &header, has_body ? &body : NULL);
+	server_reply(inbound->server, &inbound->message.route, &header, body);
 }
 
 /* ---- the fiber of one call ---- */
@@ -237,9 +233,7 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 static enum status inbound_run(struct inbound *inbound, ProtobufCMessage **ret_reply)
 {
 	struct call *call = &inbound->call;
-	ProtobufCMessage *request =
-	    protobuf_c_message_unpack(call->method->request, arena_protobuf(call->arena), zmq_msg_size(&inbound->body),
-	                              zmq_msg_data(&inbound->body));
+	ProtobufCMessage *request = bus_body(&inbound->message, call->method->request, call->arena);
 	ProtobufCMessage *reply = arena_alloc(call->arena, call->method->reply->sizeof_message);
 	if (!request || !reply)
 		return call_fail(call, ST_INVALID_ARGUMENT, "", "the message cannot be read");
@@ -285,8 +279,7 @@ static void inbound_fiber(void *arg)
 	if (clock_monotonic_us() < inbound->call.deadline_us)
 		status = inbound_run(inbound, &reply);
 	inbound_answer(inbound, status, reply);
-	zmq_msg_close(&inbound->route);
-	zmq_msg_close(&inbound->body);
+	bus_message_close(&inbound->message);
 	server->in_flight--;
 	metric_set(server->busy, server->in_flight);
 	server_give_arena(server, arena); /* inbound itself lies in it */
@@ -375,7 +368,7 @@ static enum status server_admit(struct server *server, const struct method *meth
 static void server_on_request(struct server *server, struct bus_message *message, struct arena *arena,
                               const Bus__Header *header)
 {
-	const char *user = zmq_msg_gets(&message->head, "User-Id");
+	const char *user = zmq_msg_gets(&message->frame, "User-Id");
 	const struct allow_entry *caller = user ? zap_find(server->zap, user) : NULL;
 	const struct method *method = method_find(header->method);
 	enum status status = server_admit(server, method, caller);
@@ -391,15 +384,12 @@ static void server_on_request(struct server *server, struct bus_message *message
 	inbound->server = server;
 	inbound->call.method = method;
 	inbound->call.arena = arena;
-	zmq_msg_init(&inbound->route);
-	zmq_msg_init(&inbound->body);
-	zmq_msg_move(&inbound->route, &message->route);
-	zmq_msg_move(&inbound->body, &message->body);
+	bus_message_init(&inbound->message);
+	bus_message_move(&inbound->message, message);
 	inbound_fill(inbound, header, caller);
 	if (!fiber_spawn(server->run->loop, inbound_fiber, inbound)) {
-		server_refuse(server, &inbound->route, header->call_id, ST_RESOURCE_EXHAUSTED);
-		zmq_msg_close(&inbound->route);
-		zmq_msg_close(&inbound->body);
+		server_refuse(server, &inbound->message.route, header->call_id, ST_RESOURCE_EXHAUSTED);
+		bus_message_close(&inbound->message);
 		server_give_arena(server, arena);
 		return;
 	}
@@ -420,7 +410,7 @@ static void server_remember_caller(struct server *server, zmq_msg_t *route)
 	memcpy(server->callers[place].id, zmq_msg_data(route), len);
 }
 
-static void server_send_control(struct server *server, zmq_msg_t *route, Bus__Kind kind, zmq_msg_t *body)
+static void server_send_control(struct server *server, zmq_msg_t *route, Bus__Kind kind, struct bus_packed body)
 {
 	Bus__Header header = BUS__HEADER__INIT;
 	header.has_version = header.has_kind = 1;
@@ -429,7 +419,7 @@ static void server_send_control(struct server *server, zmq_msg_t *route, Bus__Ki
 	(void)bus_send(server->router, route, &header, body);
 }
 
-static void server_on_hello(struct server *server, zmq_msg_t *route)
+static void server_on_hello(struct server *server, zmq_msg_t *route, struct arena *arena)
 {
 	Bus__Welcome welcome = BUS__WELCOME__INIT;
 	welcome.process = (char *)server->self->name;
@@ -438,9 +428,7 @@ static void server_on_hello(struct server *server, zmq_msg_t *route)
 	welcome.max_in_flight = IN_FLIGHT_MAX;
 	welcome.draining = server->draining;
 	server_remember_caller(server, route);
-	zmq_msg_t body;
-	if (bus_body(&welcome.base, &body))
-		server_send_control(server, route, BUS__KIND__KIND_WELCOME, &body);
+	server_send_control(server, route, BUS__KIND__KIND_WELCOME, bus_pack(&welcome.base, arena));
 }
 
 static void server_on_message(struct server *server, struct bus_message *message)
@@ -453,9 +441,9 @@ static void server_on_message(struct server *server, struct bus_message *message
 		return;
 	}
 	if (header && header->kind == BUS__KIND__KIND_HELLO)
-		server_on_hello(server, &message->route);
+		server_on_hello(server, &message->route, arena);
 	else if (header && header->kind == BUS__KIND__KIND_PING)
-		server_send_control(server, &message->route, BUS__KIND__KIND_PONG, NULL);
+		server_send_control(server, &message->route, BUS__KIND__KIND_PONG, (struct bus_packed){NULL, 0});
 	if (arena)
 		server_give_arena(server, arena);
 }
@@ -564,7 +552,7 @@ void server_drain(struct server *server)
 		if (zmq_msg_init_size(&route, server->callers[i].len) != 0)
 			continue;
 		memcpy(zmq_msg_data(&route), server->callers[i].id, server->callers[i].len);
-		server_send_control(server, &route, BUS__KIND__KIND_GOAWAY, NULL);
+		server_send_control(server, &route, BUS__KIND__KIND_GOAWAY, (struct bus_packed){NULL, 0});
 		zmq_msg_close(&route);
 	}
 }

@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "memory.h"
 #include "migrate.h"
 
 #include <signal.h>
@@ -140,6 +141,7 @@ static int command_run(const struct service *service, struct cfg *cfg)
 	if (service->start && service->start(run) != ST_OK)
 		goto out;
 	process_watch_signals(process);
+	memory_settle_when_idle(run->loop);
 	log_event(LOG_INFO, "started", "version", DENIZEN_VERSION, NULL);
 	loop_run(run->loop);
 	log_event(LOG_INFO, "stopped", NULL);

@@ -8,6 +8,7 @@
 #include "local.h"
 #include "log.h"
 #include "loop.h"
+#include "memory.h"
 #include "server.h"
 #include "token.h"
 
@@ -70,6 +71,7 @@ static void *process_run_loop(void *arg)
 		client_subscribe(gateway->client, PROCESS_AUDIT, "", 0, feed_hint, gateway->feed);
 		gateway->follow = ledger_follow(gateway, process->loop, gateway->token_lifetime_sec);
 	}
+	memory_settle_when_idle(process->loop);
 	sem_post(&process->loop_started);
 	if (gateway->follow != NULL)
 		loop_run(process->loop);

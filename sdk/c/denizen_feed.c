@@ -122,7 +122,7 @@ static void send_read(struct denizen_feed *feed)
 	    .limit = feed->options.batch,
 	    .project_id = feed->options.project_id,
 	};
-	if (feed_link_send(feed->link, feed_pack_header(&ask), feed_pack_body(&ask)))
+	if (feed_link_send(feed->link, feed_pack_request(&ask)))
 		feed_state_sent(&feed->state, CALL_TIMEOUT_MS, zclock_mono());
 	else
 		note_failure(feed, "no connection to the ledger", true);
@@ -159,10 +159,9 @@ static void apply_events(struct denizen_feed *feed, const Audit__ReadEventsReply
 	feed_events_free(&events);
 }
 
-static void take_body(struct denizen_feed *feed, zframe_t *frame)
+static void take_body(struct denizen_feed *feed, const struct feed_reply *from)
 {
-	Audit__ReadEventsReply *reply =
-	    frame ? audit__read_events_reply__unpack(NULL, zframe_size(frame), zframe_data(frame)) : NULL;
+	Audit__ReadEventsReply *reply = audit__read_events_reply__unpack(NULL, from->body_len, from->body);
 	if (reply)
 		apply_events(feed, reply);
 	else
@@ -172,11 +171,12 @@ static void take_body(struct denizen_feed *feed, zframe_t *frame)
 }
 
 /* Returns STOPPED to go on. */
-static enum denizen_feed_result take_status(struct denizen_feed *feed, const Bus__Header *header, zframe_t *body)
+static enum denizen_feed_result take_status(struct denizen_feed *feed, const struct feed_reply *reply)
 {
+	const Bus__Header *header = reply->header;
 	switch (header->status) {
 	case ST_OK:
-		take_body(feed, body);
+		take_body(feed, reply);
 		return DENIZEN_FEED_STOPPED;
 	case ST_PERMISSION_DENIED:
 	case ST_UNAUTHENTICATED:
@@ -194,13 +194,14 @@ static enum denizen_feed_result take_status(struct denizen_feed *feed, const Bus
 static enum denizen_feed_result take_reply(struct denizen_feed *feed, zmsg_t *message)
 {
 	enum denizen_feed_result result = DENIZEN_FEED_STOPPED;
-	zframe_t *head = zmsg_first(message);
-	zframe_t *body = zmsg_next(message);
-	Bus__Header *header = head ? bus__header__unpack(NULL, zframe_size(head), zframe_data(head)) : NULL;
-	if (header && header->kind == BUS__KIND__KIND_REPLY && header->call_id == feed->call_id && feed->state.reading)
-		result = take_status(feed, header, body);
-	if (header)
-		bus__header__free_unpacked(header, NULL);
+	zframe_t *frame = zmsg_first(message);
+	struct feed_reply reply;
+	if (!frame || !feed_read_reply(zframe_data(frame), zframe_size(frame), &reply))
+		return result;
+	if (reply.header->kind == BUS__KIND__KIND_REPLY && reply.header->call_id == feed->call_id &&
+	    feed->state.reading)
+		result = take_status(feed, &reply);
+	bus__header__free_unpacked(reply.header, NULL);
 	return result;
 }
 

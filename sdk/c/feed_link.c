@@ -207,15 +207,13 @@ const char *feed_link_address(const struct feed_link *link)
 
 /* ---- messages ---- */
 
-bool feed_link_send(struct feed_link *link, struct feed_frame header, struct feed_frame body)
+bool feed_link_send(struct feed_link *link, struct feed_frame frame)
 {
 	zmsg_t *message = zmsg_new();
-	bool sent = message && link->dealer && header.data && body.data &&
-	            zmsg_addmem(message, header.data, header.len) == 0 &&
-	            zmsg_addmem(message, body.data, body.len) == 0 && zmsg_send(&message, link->dealer) == 0;
+	bool sent = message && link->dealer && frame.data && zmsg_addmem(message, frame.data, frame.len) == 0 &&
+	            zmsg_send(&message, link->dealer) == 0;
 	zmsg_destroy(&message);
-	free(header.data);
-	free(body.data);
+	free(frame.data);
 	return sent;
 }
 

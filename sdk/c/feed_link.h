@@ -22,8 +22,8 @@ void feed_link_rotate(struct feed_link *link);
 /* Closes the sockets. */
 void feed_link_close(struct feed_link *link);
 
-/* Takes the frames. False when there is no connection or it is full. */
-bool feed_link_send(struct feed_link *link, struct feed_frame header, struct feed_frame body);
+/* Takes the frame. False when there is no connection or it is full. */
+bool feed_link_send(struct feed_link *link, struct feed_frame frame);
 
 /* Waits up to wait_ms. Exactly one of the results is set when something came, to be destroyed by the caller. */
 void feed_link_wait(struct feed_link *link, int wait_ms, zmsg_t **ret_reply, zmsg_t **ret_hint);

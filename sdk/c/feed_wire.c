@@ -1,6 +1,8 @@
 /* Packing and unpacking of the feed's messages. */
 #include "feed_wire.h"
 
+#include "bus_frame.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,16 +31,7 @@ bool feed_parse_project(const char *text, uint8_t ret_bytes[FEED_TOPIC_BYTES])
 	return true;
 }
 
-static struct feed_frame pack(const ProtobufCMessage *message)
-{
-	struct feed_frame frame = {.len = protobuf_c_message_get_packed_size(message)};
-	frame.data = malloc(frame.len ? frame.len : 1);
-	if (frame.data)
-		protobuf_c_message_pack(message, frame.data);
-	return frame;
-}
-
-struct feed_frame feed_pack_header(const struct feed_ask *ask)
+struct feed_frame feed_pack_request(const struct feed_ask *ask)
 {
 	Bus__Header header = BUS__HEADER__INIT;
 	header.has_version = header.has_kind = header.has_call_id = header.has_method = 1;
@@ -49,17 +42,34 @@ struct feed_frame feed_pack_header(const struct feed_ask *ask)
 	header.method = READ_EVENTS;
 	header.timeout_ms = ask->timeout_ms;
 	header.attempt = 1;
-	return pack(&header.base);
+	Audit__ReadEventsRequest body = AUDIT__READ_EVENTS_REQUEST__INIT;
+	body.has_after = body.has_limit = 1;
+	body.after = ask->after;
+	body.limit = ask->limit;
+	body.project_id = (char *)ask->project_id;
+	uint8_t prefix[BUS_FRAME_PREFIX_MAX];
+	size_t head_len = bus__header__get_packed_size(&header), prefix_len = bus_frame_prefix(head_len, prefix);
+	size_t body_len = audit__read_events_request__get_packed_size(&body);
+	struct feed_frame frame = {.len = prefix_len + head_len + body_len};
+	frame.data = malloc(frame.len);
+	if (!frame.data)
+		return frame;
+	memcpy(frame.data, prefix, prefix_len);
+	bus__header__pack(&header, frame.data + prefix_len);
+	audit__read_events_request__pack(&body, frame.data + prefix_len + head_len);
+	return frame;
 }
 
-struct feed_frame feed_pack_body(const struct feed_ask *ask)
+bool feed_read_reply(const uint8_t *frame, size_t len, struct feed_reply *ret_reply)
 {
-	Audit__ReadEventsRequest request = AUDIT__READ_EVENTS_REQUEST__INIT;
-	request.has_after = request.has_limit = 1;
-	request.after = ask->after;
-	request.limit = ask->limit;
-	request.project_id = (char *)ask->project_id;
-	return pack(&request.base);
+	size_t head_at, body_at;
+	if (!bus_frame_split(frame, len, &head_at, &body_at))
+		return false;
+	Bus__Header *header = bus__header__unpack(NULL, body_at - head_at, frame + head_at);
+	if (!header)
+		return false;
+	*ret_reply = (struct feed_reply){header, frame + body_at, len - body_at};
+	return true;
 }
 
 static const char *type_name(int type)

@@ -25,8 +25,16 @@ struct feed_ask {
 	unsigned limit;
 	const char *project_id; /* NULL = the key's */
 };
-struct feed_frame feed_pack_header(const struct feed_ask *ask);
-struct feed_frame feed_pack_body(const struct feed_ask *ask);
+/* The whole request. */
+struct feed_frame feed_pack_request(const struct feed_ask *ask);
+
+/* A received reply; the header is freed with bus__header__free_unpacked. False when it is none. */
+struct feed_reply {
+	Bus__Header *header;
+	const uint8_t *body; /* inside the frame */
+	size_t body_len;
+};
+bool feed_read_reply(const uint8_t *frame, size_t len, struct feed_reply *ret_reply);
 
 /* A batch of events made from a reply; free with feed_events_free. False without memory. */
 struct feed_events {

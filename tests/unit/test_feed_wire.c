@@ -68,15 +68,16 @@ Test(feed_wire, shows_entries_as_events)
 Test(feed_wire, asks_as_the_bus_expects)
 {
 	const struct feed_ask ask = {.call_id = 9, .timeout_ms = 5000, .after = 3, .limit = 10, .project_id = "prj_x"};
-	struct feed_frame head = feed_pack_header(&ask), body = feed_pack_body(&ask);
-	Bus__Header *header = bus__header__unpack(NULL, head.len, head.data);
-	Audit__ReadEventsRequest *request = audit__read_events_request__unpack(NULL, body.len, body.data);
+	struct feed_frame frame = feed_pack_request(&ask);
+	struct feed_reply parts;
+	cr_assert(feed_read_reply(frame.data, frame.len, &parts));
+	Bus__Header *header = parts.header;
+	Audit__ReadEventsRequest *request = audit__read_events_request__unpack(NULL, parts.body_len, parts.body);
 	cr_assert(header && header->version == 1 && header->kind == BUS__KIND__KIND_REQUEST && header->method == 4002);
 	cr_assert(header->call_id == 9 && header->timeout_ms == 5000);
 	cr_assert(request && request->after == 3 && request->limit == 10);
 	cr_assert_str_eq(request->project_id, "prj_x");
 	bus__header__free_unpacked(header, NULL);
 	audit__read_events_request__free_unpacked(request, NULL);
-	free(head.data);
-	free(body.data);
+	free(frame.data);
 }
