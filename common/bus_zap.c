@@ -54,16 +54,16 @@ static const struct allow_entry *zap_judge(struct zap *zap, zmq_msg_t *frames)
 	return entry;
 }
 
-static void zap_readable(void *arg)
+static bool zap_readable(void *arg)
 {
 	struct zap *zap = arg;
-	for (;;) {
+	for (bool any = false;; any = true) {
 		zmq_msg_t frames[ZAP_FRAMES];
 		int count = 0, more = 1;
 		while (more && count < ZAP_FRAMES) {
 			zmq_msg_init(&frames[count]);
 			if (zmq_msg_recv(&frames[count], zap->socket, ZMQ_DONTWAIT) < 0)
-				return;
+				return any;
 			more = zmq_msg_more(&frames[count]);
 			count++;
 		}

@@ -67,18 +67,20 @@ struct replica *replica_choose(struct peer *peer, const struct replica *avoid)
 
 /* ---- messages ---- */
 
+bool replica_send(struct replica *replica, const Bus__Header *header, struct bus_packed body)
+{
+	bool sent = bus_send(replica->dealer, NULL, header, body);
+	loop_watch_used(replica->dealer_watch);
+	return sent;
+}
+
 static bool replica_send_control(struct replica *replica, Bus__Kind kind)
 {
 	Bus__Header header = BUS__HEADER__INIT;
 	header.has_version = header.has_kind = 1;
 	header.version = BUS_VERSION;
 	header.kind = kind;
-	return bus_send(replica->dealer, NULL, &header, (struct bus_packed){NULL, 0});
-}
-
-bool replica_send(struct replica *replica, const Bus__Header *header, struct bus_packed body)
-{
-	return bus_send(replica->dealer, NULL, header, body);
+	return replica_send(replica, &header, (struct bus_packed){NULL, 0});
 }
 
 static void replica_on_welcome(struct replica *replica, struct bus_message *message)
@@ -119,14 +121,14 @@ static void replica_on_message(struct replica *replica, struct bus_message *mess
 	}
 }
 
-static void replica_readable(void *arg)
+static bool replica_readable(void *arg)
 {
 	struct replica *replica = arg;
-	for (;;) {
+	for (bool any = false;; any = true) {
 		struct bus_message message;
 		enum status status = bus_receive(replica->dealer, false, &message);
 		if (status == ST_NOT_FOUND)
-			return;
+			return any;
 		if (status != ST_OK)
 			continue;
 		replica_on_message(replica, &message);
@@ -150,15 +152,15 @@ static void replica_on_disconnected(struct replica *replica)
 	replica->outstanding = 0;
 }
 
-static void replica_monitor_readable(void *arg)
+static bool replica_monitor_readable(void *arg)
 {
 	struct replica *replica = arg;
-	for (;;) {
+	for (bool any = false;; any = true) {
 		uint8_t data[6];
 		char address[256];
 		int got = zmq_recv(replica->monitor, data, sizeof(data), ZMQ_DONTWAIT);
 		if (got < 0)
-			return;
+			return any;
 		(void)zmq_recv(replica->monitor, address, sizeof(address), ZMQ_DONTWAIT);
 		uint16_t event;
 		memcpy(&event, data, sizeof(event));
@@ -212,14 +214,24 @@ static void replica_close(struct replica *replica)
 	zmq_close(replica->dealer);
 }
 
+/* Connects or disconnects all subscriptions to a peer. */
+static void subscriptions_change(struct peer *peer, int (*change)(void *socket, const char *address),
+                                 const char *address)
+{
+	for (unsigned i = 0; i < peer->client->subscription_count; i++) {
+		struct subscription *subscription = &peer->client->subscriptions[i];
+		if (subscription->peer != peer)
+			continue;
+		change(subscription->socket, address);
+		loop_watch_used(subscription->watch);
+	}
+}
+
 static void replica_remove(struct peer *peer, unsigned index)
 {
 	struct replica *replica = peer->replicas[index];
 	replica_close(replica);
-	for (unsigned i = 0; i < peer->client->subscription_count; i++) {
-		if (peer->client->subscriptions[i].peer == peer)
-			zmq_disconnect(peer->client->subscriptions[i].socket, replica->pub_address);
-	}
+	subscriptions_change(peer, zmq_disconnect, replica->pub_address);
 	log_event(LOG_INFO, "replica left", "peer", peer->process->name, "address", replica->address, NULL);
 	/* Calls keep the pointer of the replica they avoid: forget it there. */
 	for (struct pending *pending = peer->client->active; pending; pending = pending->next) {
@@ -297,10 +309,7 @@ static void replica_add(struct peer *peer, const char *address, const char *pub_
 	snprintf(replica->pub_address, sizeof(replica->pub_address), "%s", pub_address);
 	peer->replicas[peer->replica_count++] = replica;
 	replica_open(replica);
-	for (unsigned i = 0; i < peer->client->subscription_count; i++) {
-		if (peer->client->subscriptions[i].peer == peer)
-			zmq_connect(peer->client->subscriptions[i].socket, pub_address);
-	}
+	subscriptions_change(peer, zmq_connect, pub_address);
 }
 
 /* On the loop's thread: makes the replicas of a peer those that were found. */
@@ -433,18 +442,20 @@ void replica_stop(struct client *client)
 /* ---- subscriptions ---- */
 
 /* Hints are two frames, topic and data, because a SUB filters by the beginning of a message. */
-static void subscription_readable(void *arg)
+static bool subscription_readable(void *arg)
 {
 	struct subscription *subscription = arg;
 	zmq_msg_t frame;
-	bool is_data = false;
+	bool is_data = false, any = false;
 	zmq_msg_init(&frame);
 	while (zmq_msg_recv(&frame, subscription->socket, ZMQ_DONTWAIT) >= 0) {
 		if (is_data)
 			subscription->fn(subscription->arg, zmq_msg_data(&frame), zmq_msg_size(&frame));
 		is_data = !is_data && zmq_msg_more(&frame);
+		any = true;
 	}
 	zmq_msg_close(&frame);
+	return any;
 }
 
 void replica_subscribe(struct subscription *subscription)

@@ -30,9 +30,9 @@ struct loop_watch {
 	void *socket; /* ZeroMQ, or NULL */
 	int fd;       /* its descriptor, or the watched one */
 	int epoll_fd;
-	bool sends; /* a socket that is also sent on: sending can swallow the sign that messages came */
-	bool signalled;
-	void (*fn)(void *arg);
+	bool look;                  /* a socket: there may be messages */
+	bool (*receive)(void *arg); /* of a socket */
+	void (*fn)(void *arg);      /* of a descriptor */
 	void *arg;
 	bool dead;
 };
@@ -213,21 +213,22 @@ static struct loop_watch *loop_watch_new(struct loop *loop, void *socket, int fd
 	return watch;
 }
 
-struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, void (*fn)(void *arg), void *arg)
+struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, bool (*fn)(void *arg), void *arg)
 {
 	int fd = -1;
 	size_t size = sizeof(fd);
 	if (zmq_getsockopt(zmq_socket, ZMQ_FD, &fd, &size) != 0)
 		abort();
-	int type = 0;
-	size = sizeof(type);
-	zmq_getsockopt(zmq_socket, ZMQ_TYPE, &type, &size);
 	struct loop_watch *watch = loop_watch_new(loop, zmq_socket, fd);
-	watch->sends = type != ZMQ_SUB && type != ZMQ_PAIR;
-	watch->signalled = true; /* look once: messages may have come before */
-	watch->fn = fn;
+	watch->look = true; /* messages may have come before */
+	watch->receive = fn;
 	watch->arg = arg;
 	return watch;
+}
+
+void loop_watch_used(struct loop_watch *watch)
+{
+	watch->look = true;
 }
 
 struct loop_watch *loop_watch_fd(struct loop *loop, int fd, void (*fn)(void *arg), void *arg)
@@ -569,23 +570,18 @@ static long loop_timeout_ms(struct loop *loop)
 	return left_us <= 0 ? 0 : (long)((left_us + US_PER_MS - 1) / US_PER_MS);
 }
 
-/* A ZeroMQ descriptor only says that something may have changed, and sending can swallow that sign: so the sockets that are sent
- * on are asked before every sleep, the others after a sign. Returns whether one had messages. */
+/* Receives from the sockets whose descriptor gave a sign, which ZeroMQ does once for many messages, and from those used since.
+ * Asking a socket for its state would cost the same system calls as an attempt to receive. Returns whether there was anything. */
 static bool loop_run_sockets(struct loop *loop)
 {
 	bool any = false;
 	size_t count = loop->watch_count; /* those added meanwhile wait for the next turn */
 	for (size_t i = 0; i < count; i++) {
 		struct loop_watch *watch = loop->watches[i];
-		int events = 0;
-		size_t size = sizeof(events);
-		if (!watch->socket || watch->dead || !(watch->sends || watch->signalled))
+		if (!watch->socket || watch->dead || !watch->look)
 			continue;
-		watch->signalled = false;
-		if (zmq_getsockopt(watch->socket, ZMQ_EVENTS, &events, &size) != 0 || !(events & ZMQ_POLLIN))
-			continue;
-		watch->fn(watch->arg);
-		any = true;
+		watch->look = false;
+		any = watch->receive(watch->arg) || any;
 	}
 	return any;
 }
@@ -593,7 +589,7 @@ static bool loop_run_sockets(struct loop *loop)
 static void loop_on_event(struct loop *loop, struct loop_watch *watch)
 {
 	if (watch) {
-		watch->signalled = true;
+		watch->look = true;
 		if (!watch->socket && !watch->dead)
 			watch->fn(watch->arg);
 		return;

@@ -29,8 +29,13 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 /* ---- watches: loop's thread only ---- */
 struct loop_watch;
-/* fn runs whenever there is something to receive. A socket's fn must receive until there is nothing left. */
-struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, void (*fn)(void *arg), void *arg);
+/* fn runs whenever there may be something to receive: it receives until there is nothing left and returns whether there was
+ * anything. */
+struct loop_watch *loop_watch_socket(struct loop *loop, void *zmq_socket, bool (*fn)(void *arg), void *arg);
+/* To be called after any other use of the socket (sending, connecting, closing a monitor): it can swallow ZeroMQ's sign that
+ * messages came. fn runs again before the loop sleeps. */
+void loop_watch_used(struct loop_watch *watch);
+/* fn runs whenever the descriptor is readable. */
 struct loop_watch *loop_watch_fd(struct loop *loop, int fd, void (*fn)(void *arg), void *arg);
 void loop_watch_writable(struct loop_watch *watch, bool wanted); /* fd only: also wake when writable */
 void loop_unwatch(struct loop *loop, struct loop_watch **watch); /* safe inside a callback */

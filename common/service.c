@@ -181,6 +181,7 @@ static void server_reply(struct server *server, zmq_msg_t *route, Bus__Header *h
 	header->load = server->in_flight;
 	/* A caller that is gone retries elsewhere by its operation id. */
 	(void)bus_send(server->router, route, header, body);
+	loop_watch_used(server->router_watch);
 }
 
 static void server_refuse(struct server *server, zmq_msg_t *route, uint64_t call_id, enum status status)
@@ -417,6 +418,7 @@ static void server_send_control(struct server *server, zmq_msg_t *route, Bus__Ki
 	header.version = BUS_VERSION;
 	header.kind = kind;
 	(void)bus_send(server->router, route, &header, body);
+	loop_watch_used(server->router_watch);
 }
 
 static void server_on_hello(struct server *server, zmq_msg_t *route, struct arena *arena)
@@ -448,15 +450,15 @@ static void server_on_message(struct server *server, struct bus_message *message
 		server_give_arena(server, arena);
 }
 
-static void server_readable(void *arg)
+static bool server_readable(void *arg)
 {
 	struct server *server = arg;
 	server_feel_pulse(server);
-	for (;;) {
+	for (bool any = false;; any = true) {
 		struct bus_message message;
 		enum status status = bus_receive(server->router, true, &message);
 		if (status == ST_NOT_FOUND)
-			return;
+			return any;
 		if (status != ST_OK)
 			continue;
 		server_on_message(server, &message);
