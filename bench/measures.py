@@ -286,11 +286,6 @@ def storm(world, variables):
 
 # ---- latency of events and revocation ----
 
-def bus_endpoint(world, service):
-    name = f"env DENIZEN_BUS_{service.upper()}="
-    return next(line[len(name):] for line in (world.suite.data / "run/plan").read_text().splitlines() if line.startswith(name))
-
-
 def feed(world):
     """A subscriber of the C library while users are created at 1,000 a second, whatever the answers take."""
     if not (HELPERS / "bench-feed").exists():
@@ -299,7 +294,7 @@ def feed(world):
     maker = world.suite.new_project("bench-feed")
     world.suite.launcher("subscriber", "create", "bench", "--project", maker.project_id)
     bus = world.suite.data / "bus"
-    subscriber = subprocess.Popen([HELPERS / "bench-feed", bus_endpoint(world, "audit"), bus / "public/audit.pub",
+    subscriber = subprocess.Popen([HELPERS / "bench-feed", f"127.0.0.1:{world.port + 140}", bus / "public/audit.pub",
                                    bus / "public/bench.pub", bus / "secret/bench.key", maker.project_id],
                                   stdout=subprocess.PIPE, text=True)
     try:

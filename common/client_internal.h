@@ -7,7 +7,7 @@
 #include <pthread.h>
 
 #define REPLICAS_MAX 32
-#define ADDRESS_SIZE 96
+#define ADDRESS_SIZE 128
 #define SLOTS_MAX 4096
 #define QUEUE_WAIT_US (1000 * 1000) /* how long a call waits for a replica to come up */
 
@@ -21,8 +21,8 @@ enum replica_state {
 struct replica {
 	struct client *client;
 	struct peer *peer;
-	char address[ADDRESS_SIZE];     /* tcp://ip:port */
-	char pub_address[ADDRESS_SIZE]; /* tcp://ip:port+1000 */
+	char address[ADDRESS_SIZE];     /* tcp://ip:port or ipc:///path */
+	char pub_address[ADDRESS_SIZE]; /* tcp://ip:port+1000 or ipc:///path.pub */
 	void *dealer, *monitor;
 	struct loop_watch *dealer_watch, *monitor_watch;
 	enum replica_state state;
@@ -34,7 +34,7 @@ struct replica {
 struct peer {
 	struct client *client;
 	const struct process_info *process;
-	const char *endpoint; /* "host:port,host:port"; NULL = no peer */
+	const char *endpoint; /* "host:port,ipc:///path"; NULL = no peer */
 	const char *server_key;
 	struct replica *replicas[REPLICAS_MAX];
 	unsigned replica_count;

@@ -347,10 +347,23 @@ static void resolved_add(struct resolved *resolved, const struct addrinfo *info,
 	resolved->count++;
 }
 
-/* Resolves one "host:port". Returns false when the name has no address now. */
+/* A Unix socket is its own address. */
+static bool resolve_ipc(struct resolved *resolved, const char *endpoint)
+{
+	if (resolved->count == REPLICAS_MAX || strlen(endpoint) + sizeof(".pub") > ADDRESS_SIZE)
+		return false;
+	snprintf(resolved->found[resolved->count].address, ADDRESS_SIZE, "%s", endpoint);
+	snprintf(resolved->found[resolved->count].pub_address, ADDRESS_SIZE, "%s.pub", endpoint);
+	resolved->count++;
+	return true;
+}
+
+/* Resolves one "host:port" or "ipc:///path". Returns false when the name has no address now. */
 static bool resolve_endpoint(struct resolved *resolved, const char *endpoint)
 {
 	char host[256];
+	if (strncmp(endpoint, "ipc://", 6) == 0)
+		return resolve_ipc(resolved, endpoint);
 	const char *colon = strrchr(endpoint, ':');
 	if (!colon || (size_t)(colon - endpoint) >= sizeof(host))
 		return false;
@@ -373,7 +386,7 @@ static void resolve_peer(struct client *client, struct peer *peer)
 		return;
 	resolved->client = client;
 	resolved->peer = peer;
-	char endpoints[1024], *rest = endpoints, *endpoint;
+	char endpoints[4096], *rest = endpoints, *endpoint;
 	snprintf(endpoints, sizeof(endpoints), "%s", peer->endpoint);
 	bool any = false;
 	while ((endpoint = strsep(&rest, ",")))

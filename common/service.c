@@ -468,32 +468,46 @@ static bool server_readable(void *arg)
 
 /* ---- life ---- */
 
-static void *server_bind(struct server *server, const struct bus_config *config, int type, const char *listen,
-                         unsigned offset)
+/* Binds a socket to one endpoint, "address:port" or "ipc:///path"; is_pub: to the one beside it. */
+static bool server_bind_one(void *socket, const char *listen, bool is_pub)
 {
-	char endpoint[128], host[96] = "*";
-	unsigned port = config->self->port;
-	if (listen[0]) {
-		const char *colon = strrchr(listen, ':');
-		if (!colon || (size_t)(colon - listen) >= sizeof(host))
-			return NULL;
-		memcpy(host, listen, (size_t)(colon - listen));
-		host[colon - listen] = '\0';
-		port = (unsigned)strtoul(colon + 1, NULL, 10);
+	char endpoint[128];
+	const char *colon = strrchr(listen, ':');
+	if (strncmp(listen, "ipc://", 6) == 0) {
+		snprintf(endpoint, sizeof(endpoint), "%s%s", listen, is_pub ? ".pub" : "");
+	} else {
+		unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
+		snprintf(endpoint, sizeof(endpoint), "tcp://%.*s:%lu", colon ? (int)(colon - listen) : 0, listen,
+		         port + (is_pub ? 1000 : 0));
 	}
-	snprintf(endpoint, sizeof(endpoint), "tcp://%s:%u", host, port + offset);
+	if (zmq_bind(socket, endpoint) == 0)
+		return true;
+	log_event(LOG_ERROR, "cannot bind the bus socket", "endpoint", endpoint, "reason", zmq_strerror(zmq_errno()),
+	          NULL);
+	return false;
+}
+
+/* A socket on all endpoints of `listen`; NULL when one cannot be bound. */
+static void *server_bind(struct server *server, const struct bus_config *config, int type, const char *listen)
+{
+	char endpoints[1024], *rest = endpoints, *endpoint;
+	if (listen[0])
+		snprintf(endpoints, sizeof(endpoints), "%s", listen);
+	else
+		snprintf(endpoints, sizeof(endpoints), "*:%u", config->self->port);
 	void *socket = zmq_socket(loop_zmq_context(server->run->loop), type);
 	bus_socket_prepare(socket, 1000);
 	int one = 1;
 	if (type == ZMQ_ROUTER)
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
 	bus_socket_curve_server(socket, config->secret_key);
-	if (zmq_bind(socket, endpoint) == 0)
-		return socket;
-	log_event(LOG_ERROR, "cannot bind the bus socket", "endpoint", endpoint, "reason", zmq_strerror(zmq_errno()),
-	          NULL);
-	zmq_close(socket);
-	return NULL;
+	while ((endpoint = strsep(&rest, ","))) {
+		if (server_bind_one(socket, endpoint, type == ZMQ_PUB))
+			continue;
+		zmq_close(socket);
+		return NULL;
+	}
+	return socket;
 }
 
 static bool server_register_metrics(struct server *server)
@@ -534,8 +548,8 @@ enum status server_start(struct server *server, const struct bus_config *config,
 	if (!server_complete(server) || !server_register_metrics(server))
 		return ST_INTERNAL;
 	server->zap = zap_start(server->run->loop, config->public_dir);
-	server->router = server_bind(server, config, ZMQ_ROUTER, listen, 0);
-	server->pub = server->router ? server_bind(server, config, ZMQ_PUB, listen, 1000) : NULL;
+	server->router = server_bind(server, config, ZMQ_ROUTER, listen);
+	server->pub = server->router ? server_bind(server, config, ZMQ_PUB, listen) : NULL;
 	if (!server->pub)
 		return ST_UNAVAILABLE;
 	server->router_watch = loop_watch_socket(server->run->loop, server->router, server_readable, server);

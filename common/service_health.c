@@ -27,9 +27,12 @@ static bool health_exchange(void *dealer)
 
 int service_health(const struct bus_config *config, const char *listen)
 {
-	char endpoint[64];
-	const char *colon = strrchr(listen, ':');
-	if (colon)
+	char endpoint[128], first[128];
+	snprintf(first, sizeof(first), "%.*s", (int)strcspn(listen, ","), listen);
+	const char *colon = strrchr(first, ':');
+	if (strncmp(first, "ipc://", 6) == 0)
+		snprintf(endpoint, sizeof(endpoint), "%s", first);
+	else if (colon)
 		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%s", colon + 1);
 	else
 		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", config->self->port);

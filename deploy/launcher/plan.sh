@@ -2,19 +2,21 @@
 
 SERVICES="audit identity claims session"
 
-# Bus port of replica N (1..8) of a service: HTTP port + 100 + 10 * its number + N - 1; PUB is 1000 above.
-bus_port() {
-	local number
-	case $1 in identity) number=1 ;; claims) number=2 ;; session) number=3 ;; audit) number=4 ;; esac
-	echo $((PORT + 100 + number * 10 + $2 - 1))
-}
+# The processes of one machine talk over Unix sockets. audit also has a port, for the subscribers to its feed: replica N (1..8)
+# HTTP port + 139 + N; PUB is 1000 above.
+feed_port() { echo $((PORT + 139 + $1)); }
 
 endpoints_of() {
 	local n list=
 	for ((n = 1; n <= $(replicas_of "$1"); n++)); do
-		list=$list${list:+,}127.0.0.1:$(bus_port "$1" "$n")
+		list=$list${list:+,}ipc://$(socket_dir bus)/$1.$n
 	done
 	echo "$list"
+}
+
+# Where replica N of a service listens.
+listen_of() {
+	echo "ipc://$(socket_dir bus)/$1.$2$([ "$1" = audit ] && echo ",127.0.0.1:$(feed_port "$2")")"
 }
 
 bus_env() {
@@ -62,7 +64,7 @@ write_plan() {
 				bus_env "$service"
 				service_env "$service"
 				own_env "$service"
-				echo "env DENIZEN_BUS_LISTEN=127.0.0.1:$(bus_port "$service" "$n")"
+				echo "env DENIZEN_BUS_LISTEN=$(listen_of "$service" "$n")"
 				echo "arg $BIN/services/$service/denizen-$service"
 			done
 		done

@@ -9,11 +9,12 @@ find_postgres() {
 	[ "$found" -ge 14 ] || die "Postgres $found is too old; Denizen needs 14 or newer."
 }
 
-# Sockets have short paths (107 bytes): a deep data directory gets its socket directory under /tmp.
+# The directory of the sockets of `postgres` or `bus`. Sockets have short paths (107 bytes): a deep data directory gets it under /tmp.
 socket_dir() {
-	local wanted=$DATA/run/postgres
+	local wanted=$DATA/run/$1
 	if [ ${#wanted} -gt 80 ]; then
 		wanted=/tmp/denizen-$(printf %s "$DATA" | sha256sum | cut -c1-12)
+		[ "$1" = postgres ] || wanted=$wanted-$1
 	fi
 	echo "$wanted"
 }
@@ -24,22 +25,22 @@ check_reachable() {
 	as_postgres test -x "$DATA" || die "the user postgres cannot enter $DATA (a directory above it is closed to others); choose another with --data, for example --data /var/lib/denizen."
 }
 
-# Makes the socket's directory, or takes it when it is ours: a stranger's under /tmp would get our passwords told.
+# make_socket_dir postgres|bus OWNER MODE: makes it, or takes it when it is ours; a stranger's under /tmp would get our passwords told.
 make_socket_dir() {
 	local wanted owner
-	wanted=$(socket_dir)
-	mkdir "$wanted" 2>/dev/null && is_root && chown postgres: "$wanted"
-	[ -d "$wanted" ] && [ ! -L "$wanted" ] || die "the directory $wanted, which Postgres needs for its socket, cannot be made."
+	wanted=$(socket_dir "$1")
+	mkdir "$wanted" 2>/dev/null && is_root && chown "$2:" "$wanted"
+	[ -d "$wanted" ] && [ ! -L "$wanted" ] || die "the directory $wanted, which is needed for sockets, cannot be made."
 	owner=$(stat -c %U "$wanted")
-	[ "$owner" = "$(postgres_user)" ] || die "the directory $wanted, which Postgres needs for its socket, belongs to $owner; remove it, or choose a data directory with a shorter path."
-	chmod 755 "$wanted"
+	[ "$owner" = "$2" ] || die "the directory $wanted, which is needed for sockets, belongs to $owner; remove it, or choose a data directory with a shorter path."
+	chmod "$3" "$wanted"
 }
 
 postgres_init() {
 	mkdir -p "$DATA/postgres"
 	is_root && chown postgres: "$DATA/postgres"
 	chmod 700 "$DATA/postgres"
-	make_socket_dir
+	make_socket_dir postgres "$(postgres_user)" 755
 	[ -f "$DATA/postgres/PG_VERSION" ] && return
 	step "making a Postgres cluster in $DATA/postgres"
 	random_hex 24 | write_secret "$DATA/secrets/owner.password"
@@ -59,7 +60,7 @@ postgres_init() {
 	cat >>"$DATA/postgres/postgresql.conf" <<TEXT
 # Denizen: private cluster, reached through its socket only
 listen_addresses = ''
-unix_socket_directories = '$(socket_dir)'
+unix_socket_directories = '$(socket_dir postgres)'
 max_connections = 200
 shared_buffers = ${DENIZEN_PG_SHARED_BUFFERS:-256MB}
 max_wal_size = 4GB
@@ -71,17 +72,17 @@ TEXT
 }
 
 owner_uri() {
-	echo "postgresql://denizen_owner:$(cat "$DATA/secrets/owner.password")@/denizen?host=$(socket_dir)"
+	echo "postgresql://denizen_owner:$(cat "$DATA/secrets/owner.password")@/denizen?host=$(socket_dir postgres)"
 }
 
 role_uri() {
-	echo "postgresql://$1:$(cat "$DATA/secrets/$1.password")@/denizen?host=$(socket_dir)"
+	echo "postgresql://$1:$(cat "$DATA/secrets/$1.password")@/denizen?host=$(socket_dir postgres)"
 }
 
 postgres_wait() {
 	local i
 	for ((i = 0; i < 600; i++)); do
-		"$PG_BIN/pg_isready" -q -h "$(socket_dir)" && return
+		"$PG_BIN/pg_isready" -q -h "$(socket_dir postgres)" && return
 		sleep 0.05
 	done
 	tail -n 5 "$DATA/logs/postgres.log" >&2
@@ -91,9 +92,9 @@ postgres_wait() {
 # Creates the database when the cluster is new.
 postgres_database() {
 	[ -f "$DATA/run/database" ] && return
-	PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir)" -U denizen_owner -d postgres -qAt \
+	PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir postgres)" -U denizen_owner -d postgres -qAt \
 		-c "SELECT 1 FROM pg_database WHERE datname = 'denizen'" | grep -q 1 ||
-		PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir)" -U denizen_owner -d postgres -q \
+		PGPASSWORD=$(cat "$DATA/secrets/owner.password") psql -h "$(socket_dir postgres)" -U denizen_owner -d postgres -q \
 			-c "CREATE DATABASE denizen TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" ||
 		die "the database could not be created; see $DATA/logs/postgres.log."
 	touch "$DATA/run/database"

@@ -15,26 +15,25 @@ make_secrets() {
 	done
 }
 
-# Whether no socket of this machine holds the port: one that listens, or an outgoing connection that was given it. Closing
-# ones (TIME_WAIT, 06) do not count. Asking by connecting would not see the second, and could connect to itself.
+# Whether no living socket of this machine holds the port: one that listens (state 0A), or an outgoing connection that was given it
+# (01, 02, 08). Those that close after a process ended do not count. Asking by connecting would not see the second kind, and could
+# connect to itself.
 port_free() {
 	local hex
 	hex=$(printf ':%04X' "$1")
-	! awk -v port="$hex" '$2 ~ port "$" && $4 != "06" {found = 1} END {exit !found}' /proc/net/tcp /proc/net/tcp6 2>/dev/null
+	! awk -v port="$hex" '$2 ~ port "$" && $4 ~ /^(01|02|08|0A)$/ {found = 1} END {exit !found}' /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
 check_ports() {
-	local service n port first
+	local n port first
 	port_free "$PORT" || die "port $PORT is taken by another program; choose another with --port."
-	for service in $SERVICES; do
-		for ((n = 1; n <= $(replicas_of "$service"); n++)); do
-			port=$(bus_port "$service" "$n")
-			port_free "$port" && port_free $((port + 1000)) ||
-				die "port $port or $((port + 1000)), which $service needs, is taken; choose another --port (the bus ports are counted from it)."
-		done
+	for ((n = 1; n <= $(replicas_of audit); n++)); do
+		port=$(feed_port "$n")
+		port_free "$port" && port_free $((port + 1000)) ||
+			die "port $port or $((port + 1000)), which the feed needs, is taken; choose another --port (the feed's ports are counted from it)."
 	done
 	first=$(awk '{print $1}' /proc/sys/net/ipv4/ip_local_port_range 2>/dev/null || echo 65536)
-	[ $((PORT + 1150)) -lt "$first" ] || say "denizen: port $PORT and its bus ports (to $((PORT + 1150))) reach into the range of outgoing connections (from $first), which may take one while a process restarts; a --port below $((first - 1150)) is safer."
+	[ $((PORT + 1150)) -lt "$first" ] || say "denizen: port $PORT and the feed's ports (to $((PORT + 1147))) reach into the range of outgoing connections (from $first), which may take one while a process restarts; a --port below $((first - 1150)) is safer."
 }
 
 check_disk() {
@@ -118,6 +117,7 @@ prepare() {
 	make_secrets
 	"$BIN/deploy/denizen-keys" "$DATA/bus" || die "the bus keys could not be made in $DATA/bus."
 	postgres_init
+	make_socket_dir bus "$(id -un)" 700
 	save_settings
 	write_plan
 	prepare_database

@@ -36,11 +36,11 @@ def is_free(port):
 
 
 def free_port():
-    """An HTTP port whose bus ports (counted from it) are free as well; below the range of outgoing connections, one of which
-    could take a replica's port while that replica is restarted."""
+    """An HTTP port whose feed's ports (counted from it) are free as well; below the range of outgoing connections, one of which
+    could take a port while its process is restarted."""
     while True:
         port = random.randrange(10000, min(ephemeral_ports_from(), 32768) - 1300)
-        if is_free(port) and all(is_free(port + at) and is_free(port + at + 1000) for at in range(110, 150)):
+        if is_free(port) and all(is_free(port + at) and is_free(port + at + 1000) for at in range(140, 148)):
             return port
 
 

@@ -99,7 +99,7 @@ def uuid_of(text):
 class Peer:
     """A socket on the bus with the keys of a process, of nobody, or with none at all."""
 
-    def __init__(self, suite, service, keys=None, kind=DEALER, port_offset=0, route=None):
+    def __init__(self, suite, service, keys=None, kind=DEALER, route=None):
         self.socket = ctypes.c_void_p(ZMQ.zmq_socket(CONTEXT, kind))
         self.calls = random.getrandbits(32)
         for option in (RCVTIMEO, SNDTIMEO):
@@ -113,8 +113,7 @@ class Peer:
             self.option(CURVE_PUBLIC, keys[0].encode() + b"\0")
             self.option(CURVE_SECRET, keys[1].encode() + b"\0")
             self.option(CURVE_SERVER, (suite.data / f"bus/public/{service}.pub").read_bytes().strip() + b"\0")
-        port = bus_port(suite, service) + port_offset
-        assert ZMQ.zmq_connect(self.socket, f"tcp://127.0.0.1:{port}".encode()) == 0
+        assert ZMQ.zmq_connect(self.socket, bus_endpoint(suite, service, kind == SUB).encode()) == 0
 
     def option(self, name, value):
         assert ZMQ.zmq_setsockopt(self.socket, name, value, ctypes.c_size_t(len(value))) == 0
@@ -160,10 +159,26 @@ class Peer:
         ZMQ.zmq_close(self.socket)
 
 
-def bus_port(suite, service):
+def bus_endpoint(suite, service, is_pub=False):
+    """Where the first replica listens: audit at its port for subscribers, the others at their Unix socket."""
     plan = (suite.data / "run/plan").read_text()
-    found = re.search(rf"process {service}\.1\n.*?DENIZEN_BUS_LISTEN=127\.0\.0\.1:(\d+)", plan, re.S)
-    return int(found.group(1))
+    endpoints = re.search(rf"process {service}\.1\n.*?DENIZEN_BUS_LISTEN=(\S+)", plan, re.S).group(1).split(",")
+    if endpoints[-1].startswith("ipc://"):
+        return endpoints[-1] + (".pub" if is_pub else "")
+    host, port = endpoints[-1].split(":")
+    return f"tcp://{host}:{int(port) + (1000 if is_pub else 0)}"
+
+
+def connected(endpoint):
+    """A bare connection to an endpoint of ZeroMQ."""
+    kind, address = endpoint.split("://")
+    if kind == "tcp":
+        host, port = address.split(":")
+        return socket.create_connection((host, int(port)), timeout=2)
+    raw = socket.socket(socket.AF_UNIX)
+    raw.settimeout(2)
+    raw.connect(address)
+    return raw
 
 
 def keys_of(suite, process):
@@ -224,7 +239,7 @@ def test_the_bus_answers_its_processes(suite, service):
 def test_the_bus_answers_nobody_else(suite, service):
     strangers = [Peer(suite, service), Peer(suite, service, new_keys()),
                  Peer(suite, service, (keys_of(suite, "gateway")[0], new_keys()[1])),
-                 Peer(suite, service, new_keys(), kind=SUB, port_offset=1000), Peer(suite, service, kind=SUB, port_offset=1000)]
+                 Peer(suite, service, new_keys(), kind=SUB), Peer(suite, service, kind=SUB)]
     for peer in strangers[:3]:
         peer.option(SNDTIMEO, struct.pack("i", 300))
         peer.option(RCVTIMEO, struct.pack("i", 300))
@@ -333,10 +348,9 @@ def test_garbage_from_a_process_harms_no_service(suite, service):
 def test_garbage_from_strangers_harms_no_service(suite, service):
     before = pids(suite)
     chance = random.Random(service)
-    port = bus_port(suite, service)
     greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00"
     for i in range(120):
-        with socket.create_connection(("127.0.0.1", port + (1000 if i % 3 == 0 else 0)), timeout=2) as raw:
+        with connected(bus_endpoint(suite, service, i % 3 == 0)) as raw:
             raw.sendall(chance.choice([greeting + b"CURVE" + b"\0" * 47, greeting + b"NULL" + b"\0" * 48, greeting + b"PLAIN" + b"\0" * 47, b"GET / HTTP/1.1\r\n\r\n", b""]))
             try:
                 raw.sendall(chance.choice([chance.randbytes(500), b"\x04\xc8\x05HELLO\x01\x00" + chance.randbytes(192), b"\x02" + b"\xff" * 8, b"\x06\xff\xff\xff\xff\xff\xff\xff\xff"]))
@@ -415,10 +429,10 @@ def test_the_launcher_passes_no_secret_as_an_argument():
 def test_a_socket_directory_of_somebody_else_is_not_used(suite, tmp_path):
     """A deep data directory gets its socket under /tmp, where others may have made it before."""
     script = f"""set -eu; . {ROOT}/deploy/launcher/common.sh; . {ROOT}/deploy/launcher/postgres.sh
-DATA={tmp_path}/{'d' * 90}; mkdir -p "$DATA"; wanted=$(socket_dir); case $wanted in /tmp/*) ;; *) exit 9;; esac
-mkdir "$wanted"; chown nobody "$wanted"; (make_socket_dir) && exit 8
-rmdir "$wanted"; ln -s {tmp_path} "$wanted"; (make_socket_dir) && exit 7
-rm "$wanted"; make_socket_dir; make_socket_dir; [ "$(stat -c %U:%a "$wanted")" = "$(postgres_user):755" ] || exit 6; rmdir "$wanted" """
+DATA={tmp_path}/{'d' * 90}; mkdir -p "$DATA"; wanted=$(socket_dir postgres); case $wanted in /tmp/*) ;; *) exit 9;; esac
+mkdir "$wanted"; chown nobody "$wanted"; make() {{ make_socket_dir postgres "$(postgres_user)" 755; }}; (make) && exit 8
+rmdir "$wanted"; ln -s {tmp_path} "$wanted"; (make) && exit 7
+rm "$wanted"; make; make; [ "$(stat -c %U:%a "$wanted")" = "$(postgres_user):755" ] || exit 6; rmdir "$wanted" """
     if os.getuid() != 0:
         pytest.skip("needs a second user")
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
