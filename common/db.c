@@ -93,6 +93,10 @@ void db_request_free(struct db *db, struct db_request *request)
 
 void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result)
 {
+	if (request->members) { /* only a good result comes here with a group */
+		db_group_finish(db, request, result);
+		return;
+	}
 	if (request->abandoned) {
 		PQclear(result);
 		db_request_free(db, request);
@@ -107,6 +111,10 @@ void db_request_finish(struct db *db, struct db_request *request, enum status st
 
 void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request)
 {
+	if (request->members) {
+		db_group_again(db, lane, request, request->alone);
+		return;
+	}
 	if (lane->kind == DB_LANE_TX) { /* the whole transaction must begin anew */
 		db_request_finish(db, request, ST_ABORTED, NULL);
 		return;
@@ -147,7 +155,7 @@ static void db_send_reads(struct db *db, struct db_lane *lane)
 		bool alone = queue->head->alone;
 		if (alone && sent > 0)
 			break;
-		struct db_request *request = db_queue_pop(queue);
+		struct db_request *request = db_group_gather(db, db_queue_pop(queue));
 		if (!db_lane_send(lane, request)) {
 			db_request_again(db, lane, request);
 			return;
@@ -222,11 +230,13 @@ static enum status db_run_fiber(struct db *db, struct db_request *request, struc
 	if (!wait_for(&request->wait, deadline_us) && request->state != DB_DONE)
 		return db_abandon(db, request);
 	PGresult *result = request->result;
+	struct db_shared *shared = request->shared;
 	enum status status = request->status;
+	int row = request->row;
 	request->result = NULL;
 	metric_observe_us(db->latency[kind], clock_monotonic_us() - request->begun_us);
 	db_request_free(db, request);
-	return db_deliver(result, status, arena, ret_rows);
+	return shared ? db_deliver_shared(shared, row, arena, ret_rows) : db_deliver(result, status, arena, ret_rows);
 }
 
 static enum status db_run_block(struct db *db, const struct db_stmt *stmt, const struct db_args *args,

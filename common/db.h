@@ -30,11 +30,20 @@ void db_free(struct db **db);
 bool db_ready(const struct db *db); /* at least one connection of each kind is up */
 
 enum db_kind { DB_READ, DB_WRITE };
+#define DB_TOGETHER 8
 struct db_stmt {
 	const char *name; /* unique within the process */
 	const char *sql;  /* $1.. ; one statement */
 	enum db_kind kind;
+	/* The same read for DB_TOGETHER at once, when many wait; NULL = none. Only for reads of at most one row. Its parameters are
+	 * those of this statement DB_TOGETHER times (NULL where fewer wait), its first column is the number (int4, from 0) of the
+	 * one whom the row answers, then the columns of this statement. */
+	const struct db_stmt *together;
 };
+/* A table of eight pairs of uuid parameters, (VALUES ($1, $2, 0), ($3, $4, 1) ...), for the statements above. */
+#define DB_TOGETHER_PAIRS                                                                                              \
+	"(VALUES ($1::uuid, $2::uuid, 0), ($3, $4, 1), ($5, $6, 2), ($7, $8, 3), ($9, $10, 4), ($11, $12, 5), "        \
+	"($13, $14, 6), ($15, $16, 7))"
 
 #define DB_ARGS_MAX 40
 struct db_args {
@@ -70,10 +79,11 @@ void db_arg_bytes_array(struct db_args *args, struct arena *arena, const struct 
 
 /* Result of one statement; lives as long as the arena given to db_run. */
 struct db_rows {
-	int count;              /* rows returned */
-	int64_t affected;       /* rows of an INSERT, UPDATE or DELETE at top level */
-	void *result;           /* PGresult, released with the arena */
-	const char *constraint; /* violated constraint when ST_ALREADY_EXISTS, else NULL */
+	int count;                   /* rows returned */
+	int64_t affected;            /* rows of an INSERT, UPDATE or DELETE at top level */
+	void *result;                /* PGresult, released with the arena */
+	int first_row, first_column; /* where this caller's part of it begins */
+	const char *constraint;      /* violated constraint when ST_ALREADY_EXISTS, else NULL */
 };
 bool db_null(const struct db_rows *rows, int row, int column);
 struct id db_id(const struct db_rows *rows, int row, int column);     /* zero id for NULL */

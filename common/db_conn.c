@@ -249,3 +249,19 @@ enum status db_deliver(PGresult *result, enum status status, struct arena *arena
 	};
 	return status;
 }
+
+enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena, struct db_rows *ret_rows)
+{
+	if (row < 0 || !ret_rows || !arena) {
+		if (ret_rows)
+			*ret_rows = (struct db_rows){0};
+		db_shared_release(shared);
+		return ST_OK;
+	}
+	if (!arena_defer(arena, db_shared_release, shared)) {
+		db_shared_release(shared);
+		return ST_RESOURCE_EXHAUSTED;
+	}
+	*ret_rows = (struct db_rows){.count = 1, .result = shared->result, .first_row = row, .first_column = 1};
+	return ST_OK;
+}

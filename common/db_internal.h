@@ -55,8 +55,12 @@ enum db_reaction {
 };
 /* What an error result means. Logs what is not the caller's doing. */
 enum status db_status_of(const PGresult *result, const char *stmt_name, enum db_reaction *ret_reaction);
+struct db_shared;
 /* Hands a good or failed result over to rows and arena (which then own it); clears it when nobody wants it. */
 MUST_USE enum status db_deliver(PGresult *result, enum status status, struct arena *arena, struct db_rows *ret_rows);
+/* The same for a member of a group: one row of a shared result, or none (row -1). */
+MUST_USE enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena,
+                                       struct db_rows *ret_rows);
 
 /* ---- requests ---- */
 
@@ -78,6 +82,15 @@ struct db_request {
 	unsigned generation; /* of the prepared statement it was sent with */
 	int64_t begun_us;
 	struct db_request *next;
+	struct db_request *members; /* of a group, linked by next; NULL: no group */
+	struct db_shared *shared;   /* of a member that is done: the group's result */
+	int row;                    /* its row there, -1 = none */
+};
+
+/* The result of a group, which its members own together. */
+struct db_shared {
+	PGresult *result;
+	atomic_int owners;
 };
 
 struct db_queue {
@@ -158,7 +171,8 @@ struct db {
 	bool pumping;             /* a pump is posted */
 	bool closing;
 	struct db_tx *tx_waiting_head, *tx_waiting_tail;
-	struct db_request *spare; /* freed requests */
+	struct db_args group_args; /* of the group that is being sent */
+	struct db_request *spare;  /* freed requests */
 	unsigned spare_count;
 	struct db_pool pool;
 	struct metric *latency[2], *lost, *reconnects;
@@ -173,6 +187,15 @@ void db_request_again(struct db *db, struct db_lane *lane, struct db_request *re
 /* Sends what waits, once per turn of the loop. */
 void db_pump_later(struct db *db);
 int64_t db_deadline(int64_t deadline_us);
+
+/* ---- db_group.c: reads of one statement, asked together ---- */
+/* A group of `first` and those behind it in the read queue, or `first` itself when none goes with it. */
+struct db_request *db_group_gather(struct db *db, struct db_request *first);
+/* Ends a group: its result goes to the members. */
+void db_group_finish(struct db *db, struct db_request *group, PGresult *result);
+/* Ends a group that was not executed, or failed: its members are sent again; alone: each for itself. */
+void db_group_again(struct db *db, struct db_lane *lane, struct db_request *group, bool alone);
+void db_shared_release(void *shared);
 
 /* ---- db_tx.c ---- */
 void db_tx_lane_ready(struct db_lane *lane); /* an exclusive lane is up and free */

@@ -10,7 +10,9 @@
 static bool db_cell(const struct db_rows *rows, int row, int column, const char **ret_data, int *ret_len)
 {
 	PGresult *result = rows->result;
-	assert(row >= 0 && row < rows->count && column >= 0 && column < PQnfields(result));
+	assert(row >= 0 && row < rows->count && column >= 0 && rows->first_column + column < PQnfields(result));
+	row += rows->first_row;
+	column += rows->first_column;
 	if (PQgetisnull(result, row, column))
 		return false;
 	*ret_data = PQgetvalue(result, row, column);
@@ -94,7 +96,7 @@ const char *db_json(const struct db_rows *rows, int row, int column)
 	int len;
 	if (!db_cell(rows, row, column, &data, &len))
 		return NULL;
-	bool versioned = PQftype(rows->result, column) == OID_JSONB && len > 0;
+	bool versioned = PQftype(rows->result, rows->first_column + column) == OID_JSONB && len > 0;
 	return versioned ? data + 1 : data;
 }
 

@@ -47,8 +47,14 @@ static enum status user_from_result(struct store *store, const struct db_rows *r
 
 enum status store_user_show(struct store *store, const struct id *user_id, struct user *ret_user)
 {
+	static const struct db_stmt together = {
+	    "user_show_together",
+	    "SELECT k.n, " USER_SHOWN("u") " FROM " DB_TOGETHER_PAIRS " k (project_id, user_id, n) "
+	                                   "JOIN users u ON u.project_id = k.project_id AND u.user_id = k.user_id",
+	    DB_READ};
 	static const struct db_stmt stmt = {
-	    "user_show", "SELECT " USER_SHOWN("u") " FROM users u WHERE u.project_id = $1 AND u.user_id = $2", DB_READ};
+	    "user_show", "SELECT " USER_SHOWN("u") " FROM users u WHERE u.project_id = $1 AND u.user_id = $2", DB_READ,
+	    &together};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	db_arg_id(&args, &store->project);

@@ -16,7 +16,14 @@ static const struct migration migrations[] = {
     {0},
 };
 
-static const struct db_stmt stmt_get = {"t_get", "SELECT id, name, n FROM item WHERE id = $1", DB_READ};
+static const struct db_stmt stmt_get_together = {
+    "t_get_together",
+    "SELECT k.n, item.id, item.name, item.n FROM (VALUES ($1::int4, 0), ($2, 1), ($3, 2), ($4, 3), ($5, 4), ($6, 5), "
+    "($7, 6), ($8, 7)) k (id, n) "
+    "JOIN item ON item.id = k.id",
+    DB_READ};
+static const struct db_stmt stmt_get = {"t_get", "SELECT id, name, n FROM item WHERE id = $1", DB_READ,
+                                        &stmt_get_together};
 static const struct db_stmt stmt_divide = {"t_divide", "SELECT 100 / $1::int4", DB_READ};
 static const struct db_stmt stmt_insert = {"t_insert", "INSERT INTO item (id, name) VALUES ($1, $2)", DB_WRITE};
 static const struct db_stmt stmt_add = {"t_add", "UPDATE item SET n = n + 1 WHERE id = $1 RETURNING n", DB_WRITE};
