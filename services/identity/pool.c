@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "metrics.h"
+#include "share.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -49,7 +50,8 @@ struct pool {
 	uint64_t turn;     /* of the last job that was taken */
 	unsigned queued, running;
 	bool heavy_running;
-	int64_t cost_us; /* moving average of one job */
+	int64_t cost_us; /* moving average of one job, the rest after it included */
+	struct share share;
 	bool stopping;
 	/* written by the loop's thread */
 	_Atomic int64_t window_start_us;
@@ -153,6 +155,20 @@ static struct job *pool_take_job(struct pool *pool)
 	return NULL;
 }
 
+static int64_t thread_cpu_us(void)
+{
+	struct timespec used;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return used.tv_sec * US_PER_SEC + used.tv_nsec / 1000;
+}
+
+static void thread_rest(int64_t rest_us)
+{
+	struct timespec rest = {.tv_sec = rest_us / US_PER_SEC, .tv_nsec = rest_us % US_PER_SEC * 1000};
+	if (rest_us > 0)
+		nanosleep(&rest, NULL);
+}
+
 static enum status job_execute(struct job *job, const struct password_params *params)
 {
 	if (job->check)
@@ -188,12 +204,18 @@ static void *pool_thread(void *arg)
 		}
 		pool->running++;
 		pthread_mutex_unlock(&pool->lock);
-		int64_t start_us = clock_monotonic_us();
+		int64_t start_us = clock_monotonic_us(), cpu_us = thread_cpu_us();
 		enum status status = job_execute(job, &pool->options.params);
-		int64_t took_us = clock_monotonic_us() - start_us;
-		metric_observe_us(pool->hash_time, took_us);
+		int64_t end_us = clock_monotonic_us();
+		metric_observe_us(pool->hash_time, end_us - start_us);
+		cpu_us = thread_cpu_us() - cpu_us;
 		pthread_mutex_lock(&pool->lock);
-		pool_finish_job(pool, job, status, took_us);
+		share_note(&pool->share, cpu_us, end_us);
+		int64_t rest_us = share_rest_us(&pool->share, pool_limit(pool), end_us - start_us, cpu_us);
+		pool_finish_job(pool, job, status, end_us - start_us + rest_us);
+		pthread_mutex_unlock(&pool->lock);
+		thread_rest(rest_us);
+		pthread_mutex_lock(&pool->lock);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
@@ -373,6 +395,7 @@ struct pool *pool_new(const struct pool_options *options)
 	unsigned threads = options->threads ? options->threads : (unsigned)(cores > 0 ? cores : 1);
 	pool->options = *options;
 	pool->cost_us = COST_START_US;
+	pool->share.cores = (unsigned)(cores > 0 ? cores : 1);
 	pool->window_start_us = INT64_MIN / 2;
 	pool->refused =
 	    metric_counter("denizen_hash_refused_total", "", "Password hashes refused because of the queue");

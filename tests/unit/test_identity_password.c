@@ -1,6 +1,7 @@
 /* Password hashes: the parser's bounds, every scheme, the pool. */
 #include "../../services/identity/password.h"
 #include "../../services/identity/pool.h"
+#include "../../services/identity/share.h"
 #include "clock.h"
 
 #include <criterion/criterion.h>
@@ -169,6 +170,29 @@ Test(identity_password, pool)
 	cr_expect_eq(pool_limit(pool), 2);
 	pool_free(&pool);
 	cr_expect_null(pool);
+}
+
+/* A look: so much of one second of four cores was busy, so much of it hashing. Returns the rest after a hash of 30 ms. */
+static int64_t rest_after(struct share *share, int64_t busy_ms, int64_t hashed_ms)
+{
+	struct share_times now = {share->at.busy_us + busy_ms * US_PER_MS, share->at.total_us + 4 * US_PER_SEC};
+	share->hashed_us = hashed_ms * US_PER_MS;
+	share_judge(share, &now);
+	return share_rest_us(share, 3, 30000, 30000);
+}
+
+Test(identity_password, hashing_leaves_a_crowded_machine_to_others)
+{
+	struct share share = {.cores = 4};
+	cr_expect_eq(rest_after(&share, 4000, 4000), 0, "hashing alone may take all");
+	cr_expect_eq(rest_after(&share, 3900, 2400), 0, "others need less than two fifths");
+	cr_expect_eq(rest_after(&share, 3900, 2200), 105000,
+	             "three threads on four cores: two ninths of the time each");
+	cr_expect_eq(rest_after(&share, 3900, 2600), 105000, "still crowded above three tenths");
+	cr_expect_eq(rest_after(&share, 3900, 2800), 0);
+	cr_expect_eq(rest_after(&share, 3900, 100), 105000);
+	cr_expect_eq(share_rest_us(&share, 3, 150000, 30000), 0, "others kept it from the core for long enough");
+	cr_expect_eq(share_rest_us(&share, 3, 900000, 900000), 250 * US_PER_MS, "bounded");
 }
 
 Test(identity_password, pool_many)
