@@ -15,7 +15,7 @@
 #define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
 #define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
 #define LEASE_TRY_US 100000LL     /* others look whether it has run out */
-#define POLL_BUSY_US 10000LL      /* rows of other replicas are found by looking */
+#define POLL_BUSY_US 10000LL      /* rows of other replicas are found by looking; so often while there are some */
 #define POLL_IDLE_US 100000LL
 #define BUSY_FOR_US 5000000LL
 #define BACKOFF_FIRST_US 20000LL
@@ -337,7 +337,8 @@ static void outbox_turn(struct outbox *outbox)
 		outbox_sleep(outbox, LEASE_TRY_US / 2, false);
 		return;
 	}
-	atomic_store(&outbox->poked, false); /* rows committed from here on are seen by the read or by a new poke */
+	/* Rows that this process commits from here on are seen by the read or by a new poke. */
+	bool poked = atomic_exchange(&outbox->poked, false);
 	enum status status = outbox_move(outbox, &moved);
 	int64_t now_us = clock_monotonic_us();
 	outbox_measure_depth(outbox);
@@ -346,12 +347,12 @@ static void outbox_turn(struct outbox *outbox)
 		return;
 	}
 	outbox->backoff_us = BACKOFF_FIRST_US;
-	if (moved > 0) {
-		outbox->busy_us = now_us;
-		return;
-	}
-	outbox_purge(outbox);
+	if (moved > 0 && !poked)
+		outbox->busy_us = now_us; /* nobody told us: another replica writes as well */
 	bool busy = outbox->busy_us && now_us - outbox->busy_us < BUSY_FOR_US;
+	if (moved == BATCH_MAX || (moved > 0 && busy))
+		return; /* there may be more */
+	outbox_purge(outbox);
 	outbox_sleep(outbox, busy ? POLL_BUSY_US : POLL_IDLE_US, true);
 }
 
