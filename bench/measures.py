@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from world import (HELPERS, PASSWORD, READ_USERS, SIGN_IN_USERS, helper, quantile, read_user_id, rss_bytes, run, say)
+from world import (denizen, HELPERS, PASSWORD, READ_USERS, SIGN_IN_USERS, helper, quantile, read_user_id, rss_bytes, run, say)
 
 MB = 1024 * 1024
 
@@ -34,6 +34,14 @@ def memory_idle(world):
     parts = ", ".join(f"{name} {size / MB:.1f}" for name, size in sizes.items())
     return [row("all processes idle, without Postgres (RSS)", f"{total:.1f} MB", line="≤ 60 MB", met=total <= 60, note=parts,
                 raw={name: size for name, size in sizes.items()})]
+
+
+def memory_again(world):
+    """The same after all load: what was touched and is not needed goes back."""
+    time.sleep(4)
+    sizes = {name: rss_bytes(pid) for name, pid in world.pids().items()}
+    return [row("the same, idle again after all measurements (RSS)", f"{sum(sizes.values()) / MB:.1f} MB",
+                note=", ".join(f"{name} {size / MB:.1f}" for name, size in sizes.items()), raw=sizes)]
 
 
 # ---- import, and the data of the other measurements ----
@@ -318,29 +326,31 @@ def feed(world):
 
 
 def revocation(world):
-    """Ends a session, or all of a user, and asks every 5 ms whether its token is still good."""
+    """Ends a session, or all of a user, and asks at two gateways every 5 ms whether its token is still good."""
     count, times = 60 if world.quick else 200, []
-    revoker, asker = world.client(), world.client()
+    with world.second_gateway() as port:
+        revoker, askers = world.client(), [world.client(), denizen.Client(port, key=world.key, check=False)]
 
-    def active(token):
-        reply = asker.post("/v1/tokens/introspect", {"token": token})
-        assert reply.status == 200, reply
-        return reply.json["active"]
+        def active(asker, token):
+            reply = asker.post("/v1/tokens/introspect", {"token": token})
+            assert reply.status == 200, reply
+            return reply.json["active"]
 
-    for number, reply in enumerate(world.revocable[:count]):
-        session = reply["session"]
-        path = f"/v1/sessions/{session['id']}" if number % 2 else f"/v1/users/{session['user_id']}/sessions"
-        assert active(reply["access_token"])
-        start = time.monotonic()
-        assert revoker.delete(path).status == 204
-        while active(reply["access_token"]):
-            assert time.monotonic() - start < 10, "the token is still good after 10 s"
-            time.sleep(0.005)
-        times.append((time.monotonic() - start) * 1e3)
+        for number, reply in enumerate(world.revocable[:count]):
+            session, token = reply["session"], reply["access_token"]
+            path = f"/v1/sessions/{session['id']}" if number % 2 else f"/v1/users/{session['user_id']}/sessions"
+            assert all(active(asker, token) for asker in askers)
+            start = time.monotonic()
+            assert revoker.delete(path).status == 204
+            left = list(askers)
+            while left := [asker for asker in left if active(asker, token)]:
+                assert time.monotonic() - start < 10, "the token is still good after 10 s"
+                time.sleep(0.005)
+            times.append((time.monotonic() - start) * 1e3)
     p50, p99 = quantile(times, 0.5), quantile(times, 0.99)
-    return [row("revocation to refusal", f"{p99:.1f} ms", line="p99 ≤ 250 ms, max ≤ 1 s", p50_ms=p50, p99_ms=p99,
-                met=p99 <= 250 and max(times) <= 1000, note=f"{count} revocations, from sending; one gateway; max {max(times):.0f} ms",
-                raw=times)]
+    return [row("revocation to refusal at every gateway", f"{p99:.1f} ms", line="p99 ≤ 250 ms, max ≤ 1 s", p50_ms=p50, p99_ms=p99,
+                met=p99 <= 250 and max(times) <= 1000,
+                note=f"{count} revocations, from sending to refusal at the later of two gateways; max {max(times):.0f} ms", raw=times)]
 
 
 # ---- idle connections, start ----
@@ -425,4 +435,4 @@ def start_time(world):
 # Name, function; prepare_data makes what the later ones need.
 MEASURES = {"memory": memory_idle, "import": import_users, "prepare": prepare_data, "hop": hop, "read": read_user,
             "tokens": tokens, "revocation": revocation, "create": create_user, "sign_in": sign_in, "feed": feed,
-            "idle": idle_connections, "start": start_time}
+            "idle": idle_connections, "memory_again": memory_again, "start": start_time}

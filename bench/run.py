@@ -20,7 +20,7 @@ import world as worlds  # noqa: E402
 
 # The order of the table.
 ORDER = ["read a user", "check a token", "refresh", "signatures", "create", "sign in", "reads during", "import", "memory of", "commit",
-         "revocation", "the hop", "what CURVE", "all processes", "./denizen up", "from the first", "the next request"]
+         "revocation", "the hop", "what CURVE", "all processes", "the same, idle", "./denizen up", "from the first", "the next request"]
 BUSY_MAX = 0.10
 PACKAGES = ["postgresql-15", "libzmq5", "libcivetweb1", "libssl3", "libsodium23", "libprotobuf-c1", "wrk"]
 

@@ -1,4 +1,5 @@
 """What the measurements share: the suite under test, its Postgres, the load generators, and their results."""
+import contextlib
 import json
 import os
 import re
@@ -85,6 +86,31 @@ class World:
         self.key = self.suite.credentials["management_key"]
         self.project = self.suite.credentials["project_id"]
         self.project_uuid = self.suite.psql("SELECT project_id FROM identity.project WHERE platform")[0]
+
+    @contextlib.contextmanager
+    def second_gateway(self):
+        """A gateway beside the suite's own, with its settings and another port; gives the port."""
+        lines = (self.suite.data / "run/plan").read_text().split("process gateway.1\n")[1].splitlines()
+        settings = dict(line[4:].split("=", 1) for line in lines if line.startswith("env "))
+        command = [line[4:] for line in lines if line.startswith("arg ")]
+        port = denizen.free_port()
+        gateway = subprocess.Popen(command, env={**settings, "DENIZEN_HTTP_PORT": str(port)}, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:
+            asker = denizen.Client(port, check=False)
+            denizen.eventually(lambda: self.is_ready(asker), 10)
+            asker.close()
+            yield port
+        finally:
+            gateway.terminate()
+            gateway.wait(20)
+
+    @staticmethod
+    def is_ready(asker):
+        try:
+            return asker.get("/readyz").status == 200
+        except OSError:
+            return False
 
     def stop(self):
         self.suite.remove()
