@@ -13,6 +13,7 @@
 #define READ_GROUPS 2
 /* A write is a group of its own: its commit is one flush of the log. A second one waits in the server, not here. */
 #define WRITE_DEPTH 2
+#define LANE_APART_US (30 * US_PER_MS) /* between the first connections of a process */
 
 /* ---- queues ---- */
 
@@ -279,9 +280,13 @@ enum status db_run(struct db *db, const struct db_stmt *stmt, const struct db_ar
 static void db_start(void *arg)
 {
 	struct db *db = arg;
+	int64_t delay_us = 0;
+	/* A connection of each kind first: logging in costs both sides milliseconds of computing (SCRAM), and calls wait. */
 	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
-		for (unsigned i = 0; i < db->lane_count[kind]; i++)
-			db_lane_start(&db->lanes[kind][i]);
+		for (unsigned i = 0; i < db->lane_count[kind]; i++) {
+			delay_us += i == 0 ? 0 : LANE_APART_US;
+			db_lane_start(&db->lanes[kind][i], i == 0 ? 0 : delay_us);
+		}
 	}
 }
 

@@ -137,8 +137,8 @@ struct db_lane {
 };
 
 void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind);
-void db_lane_start(struct db_lane *lane); /* begins to connect */
-void db_lane_close(struct db_lane *lane); /* for good; fails what is in flight */
+void db_lane_start(struct db_lane *lane, int64_t delay_us); /* begins to connect, at once or later; once in its life */
+void db_lane_close(struct db_lane *lane);                   /* for good; fails what is in flight */
 bool db_lane_usable(const struct db_lane *lane);
 /* Put a statement, or BEGIN, COMMIT, ROLLBACK (whose request may be NULL: nobody waits), on the connection; sent by
  * db_lane_sync. False: the lane was lost, the request was not taken. */

@@ -13,11 +13,13 @@
 
 #define BACKOFF_FIRST_US 50000LL
 #define BACKOFF_MAX_US 1000000LL
+#define BACKOFF_PATIENT 8           /* attempts before the doubling begins */
 #define CHECK_INTERVAL_US 1000000LL /* how often a lane looks whether its backend is alive */
 #define HUNG_GRACE_US 1000000LL     /* beyond the statement timeout */
 
 static void lane_event(void *arg);
 static void lane_timer(void *arg);
+static void lane_connect(struct db_lane *lane);
 
 void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind)
 {
@@ -130,11 +132,12 @@ static void lane_disconnect(struct db_lane *lane)
 	lane->doomed = false;
 }
 
-/* Between half and the whole of 50 ms, 100 ms ... 1 s, so that many processes do not come back at the same moment. */
+/* Between half and the whole of 50 ms, some times (a server that starts takes so long), then 100 ms ... 1 s; not the whole, so that
+ * many processes do not come back at the same moment. */
 static int64_t lane_backoff_us(struct db_lane *lane)
 {
-	unsigned doublings = lane->failures < 5 ? lane->failures : 5;
-	int64_t most_us = BACKOFF_FIRST_US << doublings;
+	unsigned beyond = lane->failures < BACKOFF_PATIENT ? 0 : lane->failures - BACKOFF_PATIENT;
+	int64_t most_us = BACKOFF_FIRST_US << (beyond < 5 ? beyond : 5);
 	if (most_us > BACKOFF_MAX_US)
 		most_us = BACKOFF_MAX_US;
 	uint32_t random;
@@ -213,11 +216,18 @@ static void lane_connect_step(struct db_lane *lane)
 	loop_watch_writable(lane->watch, step == PGRES_POLLING_WRITING);
 }
 
-void db_lane_start(struct db_lane *lane)
+void db_lane_start(struct db_lane *lane, int64_t delay_us)
+{
+	lane->timer = loop_timer_new(lane->db->loop, lane_timer, lane);
+	if (delay_us > 0)
+		loop_timer_set(lane->timer, clock_monotonic_us() + delay_us); /* DOWN until then */
+	else
+		lane_connect(lane);
+}
+
+static void lane_connect(struct db_lane *lane)
 {
 	struct db *db = lane->db;
-	if (!lane->timer)
-		lane->timer = loop_timer_new(db->loop, lane_timer, lane);
 	const struct db_conninfo *info = &db->info[lane->kind];
 	lane->conn = PQconnectStartParams((const char *const *)info->keywords, (const char *const *)info->values, 0);
 	lane->state = DB_CONNECTING;
@@ -234,7 +244,7 @@ static void lane_timer(void *arg)
 {
 	struct db_lane *lane = arg;
 	if (lane->state == DB_DOWN) {
-		db_lane_start(lane);
+		lane_connect(lane);
 		return;
 	}
 	if (lane->state == DB_CONNECTING) {
