@@ -1,4 +1,4 @@
-/* Stacks and context switches of fibers; used by loop.c only. One thread switches all fibers of a loop. */
+/* Stacks and context switches of fibers; used by loop_fiber.c only. One thread switches all fibers of a loop. */
 #pragma once
 
 #include <stddef.h>

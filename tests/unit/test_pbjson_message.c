@@ -1,15 +1,12 @@
-/* JSON <-> protobuf: every convention, every bound, and the path that a refusal names. */
-#include "clock.h"
-#include "envelope.pb-c.h"
+/* JSON <-> messages: every convention, every bound, and the path that a refusal names. */
+#include "common.pb-c.h"
 #include "events.pb-c.h"
-#include "gateway.pb-c.h"
 #include "identity.pb-c.h"
 #include "pbjson.h"
 
 #include <criterion/criterion.h>
-#include <float.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 static struct arena *arena;
@@ -24,7 +21,7 @@ static void tear_down(void)
 	arena_free(&arena);
 }
 
-TestSuite(pbjson, .init = set_up, .fini = tear_down);
+TestSuite(pbjson_message, .init = set_up, .fini = tear_down);
 
 static enum status parse_as(const ProtobufCMessageDescriptor *type, const char *json, void *ret_message,
                             struct pbjson_error *ret_error)
@@ -103,7 +100,7 @@ static void types_init(ProtobufCMessage *message)
 	*(struct types *)message = (struct types){.base = PROTOBUF_C_MESSAGE_INIT(&types_descriptor)};
 }
 
-Test(pbjson, types_round_trip)
+Test(pbjson_message, types_round_trip)
 {
 	static const char json[] = "{\"i32\":-2147483648,\"u64\":9223372036854775807,\"real\":0.1,\"single\":0.5,"
 	                           "\"ints\":[1,-2,3],\"blobs\":[\"AAEC\",\"\"],\"bools\":[true,false],"
@@ -123,7 +120,7 @@ Test(pbjson, types_round_trip)
 	            "\"ints\":[],\"blobs\":[],\"bools\":[],\"bigs\":[]}");
 }
 
-Test(pbjson, numbers_out_of_range_are_refused)
+Test(pbjson_message, numbers_out_of_range_are_refused)
 {
 	static const struct {
 		const char *json, *field;
@@ -155,7 +152,7 @@ Test(pbjson, numbers_out_of_range_are_refused)
 
 /* ---- conventions ---- */
 
-Test(pbjson, user_prints_by_the_conventions)
+Test(pbjson_message, user_prints_by_the_conventions)
 {
 	char *login_ids[] = {"a@example.org", "\"q\"\n"};
 	Identity__User user = IDENTITY__USER__INIT;
@@ -178,7 +175,7 @@ Test(pbjson, user_prints_by_the_conventions)
 	            "\"version\":9223372036854775807,\"created_at\":\"2026-09-21T14:13:20.123Z\"}");
 }
 
-Test(pbjson, empty_and_nested_messages_print)
+Test(pbjson_message, empty_and_nested_messages_print)
 {
 	Common__Empty empty = COMMON__EMPTY__INIT;
 	Identity__Key key = IDENTITY__KEY__INIT;
@@ -203,7 +200,7 @@ Test(pbjson, empty_and_nested_messages_print)
 	assert_text(print_of(&event), "{\"type\":\"unknown_4711\",\"changes\":[]}");
 }
 
-Test(pbjson, body_is_parsed_by_the_conventions)
+Test(pbjson_message, body_is_parsed_by_the_conventions)
 {
 	static const char json[] = " {\"status\": \"disabled\", \"email\": \"\xc3\xa9@example.org\", "
 	                           "\"email_verified\": true, \"login_ids\": [],\n"
@@ -222,7 +219,7 @@ Test(pbjson, body_is_parsed_by_the_conventions)
 	cr_assert(request->n_login_ids == 0 && !request->name);
 }
 
-Test(pbjson, times_are_rfc_3339)
+Test(pbjson_message, times_are_rfc_3339)
 {
 	struct pbjson_error error = {0};
 	Identity__CreateKeyRequest *request = NULL;
@@ -234,7 +231,7 @@ Test(pbjson, times_are_rfc_3339)
 	cr_assert(request->kind == IDENTITY__KEY_KIND__KEY_KIND_CLIENT);
 }
 
-Test(pbjson, null_is_recorded_in_a_merge_patch)
+Test(pbjson_message, null_is_recorded_in_a_merge_patch)
 {
 	struct pbjson_error error = {0};
 	Identity__UpdateUserRequest *request = NULL;
@@ -270,7 +267,7 @@ static void assert_refused(const ProtobufCMessageDescriptor *type, const struct 
 	}
 }
 
-Test(pbjson, wrong_bodies_are_refused_with_their_path)
+Test(pbjson_message, wrong_bodies_are_refused_with_their_path)
 {
 	static const struct refusal cases[] = {
 	    {"", ""},
@@ -321,7 +318,7 @@ Test(pbjson, wrong_bodies_are_refused_with_their_path)
 	assert_refused(&identity__create_user_request__descriptor, cases, sizeof cases / sizeof cases[0]);
 }
 
-Test(pbjson, refusals_in_nested_messages_name_the_whole_path)
+Test(pbjson_message, refusals_in_nested_messages_name_the_whole_path)
 {
 	static const struct refusal cases[] = {
 	    {"{\"attributes\":[{\"name\":\"a\"},{\"name\":3}]}", "attributes[1].name"},
@@ -341,7 +338,7 @@ Test(pbjson, refusals_in_nested_messages_name_the_whole_path)
 	               3);
 }
 
-Test(pbjson, nul_byte_in_the_text_is_refused)
+Test(pbjson_message, nul_byte_in_the_text_is_refused)
 {
 	static const char json[] = "{\"email\":\"a\0b\"}";
 	struct pbjson_error error = {0};
@@ -354,7 +351,7 @@ Test(pbjson, nul_byte_in_the_text_is_refused)
 	          ST_INVALID_ARGUMENT);
 }
 
-Test(pbjson, skipped_fields_are_no_members)
+Test(pbjson_message, skipped_fields_are_no_members)
 {
 	static const char *const skip[] = {"user_id", "if_match_version", NULL};
 	static const char *const bodies[] = {"{\"user_id\":\"usr_1\"}", "{\"if_match_version\":1}",
@@ -387,7 +384,7 @@ static char *nested(size_t depth)
 	return copy;
 }
 
-Test(pbjson, depth_is_bounded)
+Test(pbjson_message, depth_is_bounded)
 {
 	struct pbjson_error error = {0};
 	ProtobufCMessage *message = NULL;
@@ -407,7 +404,7 @@ Test(pbjson, depth_is_bounded)
 	                   &error) == ST_OK);
 }
 
-Test(pbjson, strings_are_bounded)
+Test(pbjson_message, strings_are_bounded)
 {
 	struct buf json = {0};
 	struct pbjson_error error = {0};
@@ -426,7 +423,7 @@ Test(pbjson, strings_are_bounded)
 	buf_free(&json);
 }
 
-Test(pbjson, a_full_arena_is_a_status)
+Test(pbjson_message, a_full_arena_is_a_status)
 {
 	struct arena *small = arena_new(4096);
 	struct pbjson_error error = {0};
@@ -441,230 +438,4 @@ Test(pbjson, a_full_arena_is_a_status)
 	                       &error) == ST_RESOURCE_EXHAUSTED);
 	buf_free(&json);
 	arena_free(&small);
-}
-
-/* ---- pbjson_set ---- */
-
-Test(pbjson, parameters_are_converted)
-{
-	Identity__ListUsersRequest list = IDENTITY__LIST_USERS_REQUEST__INIT;
-	Bus__Header header = BUS__HEADER__INIT;
-	Identity__LookupUsersRequest lookup = IDENTITY__LOOKUP_USERS_REQUEST__INIT;
-	Identity__Key key = IDENTITY__KEY__INIT;
-	Identity__User user = IDENTITY__USER__INIT;
-	struct pbjson_error error = {0};
-	char text[16];
-
-	cr_assert(pbjson_set(&list.base, "limit", "4294967295", arena, &error) == ST_OK);
-	cr_assert(pbjson_set(&list.base, "search", "", arena, &error) == ST_OK);
-	cr_assert(pbjson_set(&list.base, "status", "invited", arena, &error) == ST_OK);
-	cr_assert(list.has_limit && list.limit == UINT32_MAX && !*list.search);
-	cr_assert(list.has_status && list.status == IDENTITY__USER_STATUS__USER_STATUS_INVITED);
-	cr_assert(pbjson_set(&header.base, "call_id", "9223372036854775807", arena, &error) == ST_OK);
-	cr_assert(pbjson_set(&header.base, "trace_id", "AAEC", arena, &error) == ST_OK);
-	cr_assert(header.call_id == INT64_MAX && header.has_trace_id && header.trace_id.len == 3);
-	cr_assert(pbjson_set(&key.base, "expires_at", "2026-09-21T14:13:20Z", arena, &error) == ST_OK);
-	cr_assert(key.has_expires_at_us && key.expires_at_us == 1790000000000000);
-	cr_assert(pbjson_set(&user.base, "email_verified", "false", arena, &error) == ST_OK);
-	cr_assert(pbjson_set(&user.base, "attributes", "{ \"a\" : 1 }", arena, &error) == ST_OK);
-	cr_assert(user.has_email_verified && !user.email_verified);
-	assert_text(user.attributes_json, "{\"a\":1}");
-	for (int i = 0; i < 100; i++) {
-		(void)snprintf(text, sizeof text, "%d", i);
-		cr_assert(pbjson_set(&lookup.base, "ids", text, arena, &error) == ST_OK);
-	}
-	cr_assert(lookup.n_ids == 100);
-	assert_text(lookup.ids[0], "0");
-	assert_text(lookup.ids[99], "99");
-}
-
-Test(pbjson, wrong_parameters_are_refused)
-{
-	static const struct {
-		const char *name, *text;
-		enum status status;
-	} cases[] = {
-	    {"limit", "", ST_INVALID_ARGUMENT},
-	    {"limit", "-1", ST_INVALID_ARGUMENT},
-	    {"limit", "+1", ST_INVALID_ARGUMENT},
-	    {"limit", " 1", ST_INVALID_ARGUMENT},
-	    {"limit", "1 ", ST_INVALID_ARGUMENT},
-	    {"limit", "1.0", ST_INVALID_ARGUMENT},
-	    {"limit", "01", ST_INVALID_ARGUMENT},
-	    {"limit", "0x1", ST_INVALID_ARGUMENT},
-	    {"limit", "4294967296", ST_INVALID_ARGUMENT},
-	    {"limit", "99999999999999999999", ST_INVALID_ARGUMENT},
-	    {"status", "Active", ST_INVALID_ARGUMENT},
-	    {"status", "act", ST_INVALID_ARGUMENT},
-	    {"search", "\xff", ST_INVALID_ARGUMENT},
-	    {"nope", "1", ST_NOT_FOUND},
-	    {"", "1", ST_NOT_FOUND},
-	};
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		Identity__ListUsersRequest list = IDENTITY__LIST_USERS_REQUEST__INIT;
-		struct pbjson_error error = {0};
-
-		cr_assert(pbjson_set(&list.base, cases[i].name, cases[i].text, arena, &error) == cases[i].status,
-		          "%s=%s", cases[i].name, cases[i].text);
-		assert_text(error.field, cases[i].name);
-		cr_assert(!list.has_limit && !list.has_status && !list.search);
-	}
-}
-
-Test(pbjson, a_parameter_given_twice_is_refused)
-{
-	Identity__ListUsersRequest list = IDENTITY__LIST_USERS_REQUEST__INIT;
-	Identity__UpdateUserRequest update = IDENTITY__UPDATE_USER_REQUEST__INIT;
-	struct pbjson_error error = {0};
-
-	cr_assert(pbjson_set(&list.base, "limit", "1", arena, &error) == ST_OK);
-	cr_assert(pbjson_set(&list.base, "limit", "1", arena, &error) == ST_INVALID_ARGUMENT);
-	cr_assert(pbjson_set(&update.base, "null_fields", "name", arena, &error) == ST_NOT_FOUND);
-}
-
-/* ---- free objects ---- */
-
-Test(pbjson, objects_are_checked_and_compacted)
-{
-	static const struct {
-		const char *text, *field;
-		enum status status;
-	} cases[] = {
-	    {"{ \"a\" : [ 1 , 2 ] }", "", ST_OK},
-	    {"{\"a\":[1,2, 3]}", "", ST_OK}, /* 13 bytes compact */
-	    {"{\"a\":[1,2,34]}", "claims", ST_CONTENT_TOO_LARGE},
-	    {"[]", "claims", ST_INVALID_ARGUMENT},
-	    {"", "claims", ST_INVALID_ARGUMENT},
-	    {"{\"a\":{\"b\":}}", "claims.a.b", ST_INVALID_ARGUMENT},
-	    {"{\"a\":1,\"a\":1}", "claims.a", ST_INVALID_ARGUMENT},
-	};
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct pbjson_error error = {"", ""};
-		const char *compact = NULL;
-		enum status status = pbjson_object(cases[i].text, "claims", 13, arena, &compact, &error);
-
-		cr_assert(status == cases[i].status, "%s gave %s", cases[i].text, status_name(status));
-		cr_assert((compact != NULL) == (status == ST_OK));
-		assert_text(error.field, cases[i].field);
-	}
-}
-
-Test(pbjson, merge_follows_rfc_7396)
-{
-	/* the cases of RFC 7396 appendix A whose two sides are objects, and ours */
-	static const char *const cases[][3] = {
-	    {"{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
-	    {"{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}"},
-	    {"{\"a\":\"b\"}", "{\"a\":null}", "{}"},
-	    {"{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}"},
-	    {"{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
-	    {"{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}"},
-	    {"{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}"},
-	    {"{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}"},
-	    {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
-	    {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
-	    {"{}", "{}", "{}"},
-	    {"{\"a\":1}", "{\"a\":{\"b\":[null,{\"c\":null}]}}", "{\"a\":{\"b\":[null,{\"c\":null}]}}"},
-	};
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		const char *merged = NULL;
-
-		cr_assert(pbjson_merge(cases[i][0], cases[i][1], arena, &merged) == ST_OK, "%s", cases[i][1]);
-		assert_text(merged, cases[i][2]);
-	}
-}
-
-Test(pbjson, merge_refuses_what_is_no_object)
-{
-	const char *merged = NULL;
-
-	cr_assert(pbjson_merge("{}", "[]", arena, &merged) == ST_INVALID_ARGUMENT);
-	cr_assert(pbjson_merge("1", "{}", arena, &merged) == ST_INVALID_ARGUMENT);
-	cr_assert(pbjson_merge("{}", nested(PBJSON_DEPTH_MAX + 1), arena, &merged) == ST_INVALID_ARGUMENT);
-	cr_assert(merged == NULL);
-}
-
-/* ---- strings of received messages ---- */
-
-Test(pbjson, strings_of_a_message_are_checked)
-{
-	Identity__ImportRow good = IDENTITY__IMPORT_ROW__INIT, bad = IDENTITY__IMPORT_ROW__INIT;
-	Identity__ImportRow *rows[] = {&good, &bad};
-	Identity__ImportUsersRequest request = IDENTITY__IMPORT_USERS_REQUEST__INIT;
-	char *login_ids[] = {"a", "\xe2\x82"};
-	struct pbjson_error error = {0};
-
-	request.rows = rows;
-	request.n_rows = 2;
-	good.name = "\xf0\x9f\x98\x80";
-	cr_assert(pbjson_check_strings(&request.base, arena, &error) == ST_OK);
-	bad.attributes_json = "\xff";
-	cr_assert(pbjson_check_strings(&request.base, arena, &error) == ST_INVALID_ARGUMENT);
-	assert_text(error.field, "rows[1].attributes");
-	bad.attributes_json = NULL;
-	bad.login_ids = login_ids;
-	bad.n_login_ids = 2;
-	cr_assert(pbjson_check_strings(&request.base, arena, &error) == ST_INVALID_ARGUMENT);
-	assert_text(error.field, "rows[1].login_ids[1]");
-	bad.n_login_ids = 0;
-	bad.name = arena_alloc(arena, 65538);
-	memset(bad.name, 'x', 65537);
-	cr_assert(pbjson_check_strings(&request.base, arena, &error) == ST_INVALID_ARGUMENT);
-	assert_text(error.field, "rows[1].name");
-	bad.name[65536] = 0;
-	cr_assert(pbjson_check_strings(&request.base, arena, &error) == ST_OK);
-}
-
-Test(pbjson, utf8_is_rfc_3629)
-{
-	static const char *const good[] = {"",
-	                                   "a",
-	                                   "\x7f",
-	                                   "\xc2\x80",
-	                                   "\xdf\xbf",
-	                                   "\xe0\xa0\x80",
-	                                   "\xed\x9f\xbf",
-	                                   "\xee\x80\x80",
-	                                   "\xef\xbf\xbf",
-	                                   "\xf0\x90\x80\x80",
-	                                   "\xf4\x8f\xbf\xbf",
-	                                   "0123456\xc3\xa9",
-	                                   "01234567\xc3\xa9"
-	                                   "89"};
-	static const char *const bad[] = {"\x80",
-	                                  "\xbf",
-	                                  "\xc0\x80",
-	                                  "\xc1\xbf",
-	                                  "\xc2",
-	                                  "\xc2\x41",
-	                                  "\xe0\x9f\xbf",
-	                                  "\xed\xa0\x80",
-	                                  "\xed\xbf\xbf",
-	                                  "\xe2\x82",
-	                                  "\xe2\x82\x41",
-	                                  "\xf0\x8f\xbf\xbf",
-	                                  "\xf4\x90\x80\x80",
-	                                  "\xf5\x80\x80\x80",
-	                                  "\xf0\x9f\x98",
-	                                  "\xfe",
-	                                  "\xff",
-	                                  "0123456\xc3",
-	                                  "01234567\xff"
-	                                  "1234567"};
-
-	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-		cr_assert(utf8_valid(good[i], strlen(good[i])), "good %zu", i);
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		cr_assert(!utf8_valid(bad[i], strlen(bad[i])), "bad %zu", i);
-	for (size_t at = 0; at < 24; at++) { /* NUL at every place of the eight-byte steps */
-		char text[24];
-
-		memset(text, 'a', sizeof text);
-		text[at] = 0;
-		cr_assert(!utf8_valid(text, sizeof text), "NUL at %zu", at);
-		cr_assert(utf8_valid(text, at));
-	}
 }
