@@ -55,6 +55,13 @@ void log_set_trace(const uint8_t trace_id[16])
 		memcpy(trace, trace_id, TRACE_BYTES);
 }
 
+bool log_trace(uint8_t ret_trace_id[16])
+{
+	if (traced)
+		memcpy(ret_trace_id, trace, TRACE_BYTES);
+	return traced;
+}
+
 const char *log_num(int64_t value)
 {
 	char *text = numbers[next_number++ % NUMBERS];

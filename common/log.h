@@ -2,6 +2,7 @@
  * log_event(LOG_INFO, "replica up", "peer", "identity", "port", LOG_NUM(7001), NULL) */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -19,3 +20,5 @@ const char *log_num(int64_t value);
 
 /* Trace id (16 bytes) of what this thread or fiber works on, added to its lines as hex; NULL = none. */
 void log_set_trace(const uint8_t trace_id[16]);
+/* The one that is set; false = none, ret_trace_id is left alone. */
+bool log_trace(uint8_t ret_trace_id[16]);

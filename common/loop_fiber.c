@@ -22,7 +22,8 @@ struct task {
 	struct task *next; /* in the ready list or the idle list */
 	void (*fn)(void *arg);
 	void *arg;
-	uint8_t trace[16];
+	uint8_t trace[16]; /* of its log lines, kept while it is suspended */
+	bool traced;
 };
 
 /* States of a wait. POSTED: completed by another thread, the loop has still to see it, so the wait must stay in scope. */
@@ -93,6 +94,7 @@ bool fiber_spawn(struct loop *loop, void (*fn)(void *arg), void *arg)
 	task->fn = fn;
 	task->arg = arg;
 	task->waiting = NULL;
+	task->traced = false;
 	fiber_prepare(task->fiber, task_main, task);
 	task_ready(task);
 	return true;
@@ -107,8 +109,10 @@ static void task_run(struct task *task)
 {
 	struct loop *loop = task->loop;
 	running_task = task;
+	log_set_trace(task->traced ? task->trace : NULL);
 	int ended = fiber_enter(task->fiber);
 	running_task = NULL;
+	task->traced = log_trace(task->trace);
 	log_set_trace(NULL);
 	if (!ended)
 		return;

@@ -1,5 +1,6 @@
 /* The loop: fibers, waits, timers, posts from other threads. */
 #include "clock.h"
+#include "log.h"
 #include "loop.h"
 
 #include <criterion/criterion.h>
@@ -190,5 +191,42 @@ Test(loop, a_watch_may_go_inside_its_callback)
 	scene.watch = loop_watch_fd(scene.loop, scene.fd, pipe_readable, &scene);
 	loop_run(scene.loop);
 	cr_expect_null(scene.watch);
+	loop_free(&scene.loop);
+}
+
+/* ---- log lines of a fiber ---- */
+
+struct trace_scene {
+	struct loop *loop;
+	int right, running;
+};
+
+static void fiber_traced(void *arg)
+{
+	struct trace_scene *scene = arg;
+	uint8_t number = (uint8_t)++scene->running, mine[16] = {number}, got[16] = {0};
+	bool clean = !log_trace(got); /* nothing of a fiber before it, although stacks are used again */
+	if (number % 2)
+		log_set_trace(mine);
+	fiber_sleep_us(scene->loop, number * 1000);
+	scene->right += clean && log_trace(got) == (number % 2 == 1) && got[0] == (number % 2 ? number : 0);
+	if (number == 8)
+		loop_stop(scene->loop);
+}
+
+static void fiber_spawns_traced(void *arg)
+{
+	struct trace_scene *scene = arg;
+	for (int i = 0; i < 8; i++)
+		cr_assert(fiber_spawn(scene->loop, fiber_traced, scene));
+}
+
+Test(loop, a_fiber_keeps_its_trace_over_a_wait)
+{
+	struct trace_scene scene = {.loop = loop_new()};
+	loop_post(scene.loop, fiber_spawns_traced, &scene);
+	loop_run(scene.loop);
+	cr_expect_eq(scene.right, 8);
+	cr_expect_not(log_trace((uint8_t[16]){0}));
 	loop_free(&scene.loop);
 }
