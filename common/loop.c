@@ -37,7 +37,8 @@ struct loop *loop_new(void)
 	loop->context = zmq_ctx_new();
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event = {.events = EPOLLIN}; /* no watch behind it: the wake-up itself */
+	/* No watch behind it: the wake-up itself. By edge: the counter is never read, each write is a new sign. */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
 	if (!loop->context || loop->wake_fd < 0 || pthread_mutex_init(&loop->lock, NULL) != 0 ||
 	    epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) != 0)
 		abort();
@@ -221,17 +222,13 @@ static bool loop_run_sockets(struct loop *loop)
 	return any;
 }
 
-static void loop_on_event(struct loop *loop, struct loop_watch *watch)
+static void loop_on_event(struct loop_watch *watch)
 {
-	if (watch) {
-		watch->look = true;
-		if (!watch->socket && !watch->dead)
-			watch->fn(watch->arg);
-		return;
-	}
-	uint64_t value;
-	ssize_t got = read(loop->wake_fd, &value, sizeof(value));
-	(void)got;
+	if (!watch)
+		return; /* the wake-up */
+	watch->look = true;
+	if (!watch->socket && !watch->dead)
+		watch->fn(watch->arg);
 }
 
 static void loop_poll(struct loop *loop)
@@ -257,7 +254,7 @@ static void loop_poll(struct loop *loop)
 		pthread_mutex_unlock(&loop->lock);
 	}
 	for (int i = 0; i < ready; i++)
-		loop_on_event(loop, events[i].data.ptr);
+		loop_on_event(events[i].data.ptr);
 }
 
 void loop_run(struct loop *loop)

@@ -192,7 +192,8 @@ static enum status claims_start(struct service_run *run)
 	    .client = run->client,
 	    .types = followed_types,
 	    .type_count = sizeof(followed_types) / sizeof(followed_types[0]),
-	    .poll_ms = FOLLOW_POLL_MS,
+	    .poll_ms = FOLLOW_POLL_MS, /* soon enough for a new project: its first token makes the key as well */
+	    .revocation_only = true,
 	    .load = load_position,
 	    .apply = apply_entries,
 	    .arg = state,
