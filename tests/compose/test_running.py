@@ -146,6 +146,27 @@ def test_killing_an_identity_container_under_load_loses_no_call(stack):
     load.check_writes()
 
 
+def test_a_replica_behind_a_broken_network_loses_no_call(stack):
+    """Nothing goes in or out for 6 s, and nobody is told: what was under way arrives late, and must not count a second time."""
+    victim = stack.containers("identity")[0]
+    inside = ["nsenter", "-t", str(stack.inspect(victim)["State"]["Pid"]), "-n", "iptables"]
+    with Load(stack) as load:
+        time.sleep(2)
+        for chain in ("INPUT", "OUTPUT"):
+            assert run([*inside, "-I", chain, "-j", "DROP"])[0] == 0
+        time.sleep(6)
+        for chain in ("INPUT", "OUTPUT"):
+            assert run([*inside, "-D", chain, "-j", "DROP"])[0] == 0
+        stack.wait_healthy()
+        time.sleep(2)
+    load.check_reads()
+    load.check_writes()
+    addresses = [it["IPAddress"] for it in stack.inspect(victim)["NetworkSettings"]["Networks"].values()]
+    changes = [line for name in stack.containers("gateway") for line in run(["docker", "logs", name])[1].splitlines()
+               if "replica changed state" in line and any(f"//{address}:" in line for address in addresses)]
+    assert any("suspect" in line or "connecting" in line for line in changes), f"nobody noticed: {changes}"
+
+
 def test_a_crashed_process_is_started_again(stack):
     """Kills the processes and not the container, as a crash would; the restart policy brings each back."""
     with Load(stack) as load:
