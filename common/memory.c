@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define LOOK_EVERY_US (1 * US_PER_SEC)
-#define IDLE_CPU_US (10 * US_PER_MS) /* less processor time than this between two looks: idle */
+#define IDLE_CPU_US (30 * US_PER_MS) /* less processor time than this between two looks: idle */
 
 struct memory {
 	struct loop_timer *timer;

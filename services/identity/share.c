@@ -9,7 +9,7 @@
 
 #define LOOK_EVERY_US (200 * US_PER_MS)
 #define REST_MAX_US (250 * US_PER_MS)
-#define PARTS 6 /* hashing gets one of so many on a crowded machine */
+#define PARTS 8 /* hashing gets one of so many on a crowded machine */
 
 /* The first line of proc(5) stat: user nice system idle iowait irq softirq, in ticks. */
 static bool times_read(struct share_times *ret_times)

@@ -22,5 +22,5 @@ void share_note(struct share *share, int64_t hashed_us, int64_t now_us);
 /* What a look finds: others are what is busy without hashing. For tests; share_note calls it. */
 void share_judge(struct share *share, const struct share_times *now);
 /* How long a thread rests after a hash that took so long and so much processor time, when `threads` hash side by side: on a crowded
- * machine all of them together get a sixth of the cores; otherwise 0. */
+ * machine all of them together get an eighth of the cores; otherwise 0. */
 int64_t share_rest_us(const struct share *share, unsigned threads, int64_t took_us, int64_t cpu_us);

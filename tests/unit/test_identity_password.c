@@ -186,12 +186,12 @@ Test(identity_password, hashing_leaves_a_crowded_machine_to_others)
 	struct share share = {.cores = 4};
 	cr_expect_eq(rest_after(&share, 4000, 4000), 0, "hashing alone may take all");
 	cr_expect_eq(rest_after(&share, 3900, 2400), 0, "others need less than two fifths");
-	cr_expect_eq(rest_after(&share, 3900, 2200), 105000,
+	cr_expect_eq(rest_after(&share, 3900, 2200), 150000,
 	             "three threads on four cores: two ninths of the time each");
-	cr_expect_eq(rest_after(&share, 3900, 2600), 105000, "still crowded above three tenths");
+	cr_expect_eq(rest_after(&share, 3900, 2600), 150000, "still crowded above three tenths");
 	cr_expect_eq(rest_after(&share, 3900, 2800), 0);
-	cr_expect_eq(rest_after(&share, 3900, 100), 105000);
-	cr_expect_eq(share_rest_us(&share, 3, 150000, 30000), 0, "others kept it from the core for long enough");
+	cr_expect_eq(rest_after(&share, 3900, 100), 150000);
+	cr_expect_eq(share_rest_us(&share, 3, 200000, 30000), 0, "others kept it from the core for long enough");
 	cr_expect_eq(share_rest_us(&share, 3, 900000, 900000), 250 * US_PER_MS, "bounded");
 }
 
