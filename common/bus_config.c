@@ -11,9 +11,9 @@
 const struct cfg_item bus_config_items[] = {
     {"DENIZEN_LOG_LEVEL", CFG_TEXT, "info", 0, 0, "Lowest level that is logged: debug, info, warn or error."},
     {"DENIZEN_BUS_LISTEN", CFG_TEXT, "", 0, 0,
-     "Where this service listens on the bus, several with commas: address and port, for example 0.0.0.0:7001, whose "
-     "PUB "
-     "socket uses the port + 1000; or ipc:///path, a Unix socket of this machine, whose PUB socket is /path.pub. "
+     "Where this service listens on the bus, several with commas: address and port, for example 0.0.0.0:7001, "
+     "whose PUB socket uses the port + 1000; or ipc:///path, a Unix socket of this machine, whose PUB socket is "
+     "/path.pub. "
      "Empty: all addresses and the port of processes.txt."},
     {"DENIZEN_BUS_IDENTITY", CFG_TEXT, "identity:7001", 0, 0,
      "Where identity listens: host:port or ipc:///path, several with commas."},

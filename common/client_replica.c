@@ -80,7 +80,7 @@ static bool replica_send_control(struct replica *replica, Bus__Kind kind)
 	header.has_version = header.has_kind = 1;
 	header.version = BUS_VERSION;
 	header.kind = kind;
-	return replica_send(replica, &header, (struct bus_packed){NULL, 0});
+	return replica_send(replica, &header, BUS_NO_BODY);
 }
 
 static void replica_on_welcome(struct replica *replica, struct bus_message *message)

@@ -82,6 +82,13 @@ struct db_request *db_request_new(struct db *db)
 
 void db_request_free(struct db *db, struct db_request *request)
 {
+	while (request->members) {
+		struct db_request *member = request->members;
+		request->members = member->next;
+		db_request_free(db, member);
+	}
+	if (request->shared)
+		db_shared_release(request->shared);
 	PQclear(request->result);
 	if (db->spare_count == SPARE_MAX) {
 		free(request);
@@ -94,8 +101,8 @@ void db_request_free(struct db *db, struct db_request *request)
 
 void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result)
 {
-	if (request->members) { /* only a good result comes here with a group */
-		db_group_finish(db, request, result);
+	if (request->members) {
+		db_group_finish(db, request, status, result);
 		return;
 	}
 	if (request->abandoned) {
@@ -110,14 +117,10 @@ void db_request_finish(struct db *db, struct db_request *request, enum status st
 		wait_done(&request->wait);
 }
 
-void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request)
+void db_request_requeue(struct db *db, struct db_request *request)
 {
 	if (request->members) {
-		db_group_again(db, lane, request, request->alone);
-		return;
-	}
-	if (lane->kind == DB_LANE_TX) { /* the whole transaction must begin anew */
-		db_request_finish(db, request, ST_ABORTED, NULL);
+		db_group_requeue(db, request, request->alone);
 		return;
 	}
 	if (request->abandoned || request->attempts >= DB_ATTEMPTS_MAX) {
@@ -127,6 +130,15 @@ void db_request_again(struct db *db, struct db_lane *lane, struct db_request *re
 	request->state = DB_QUEUED;
 	db_queue_push_front(&db->queue[request->stmt->kind], request);
 	db_pump_later(db);
+}
+
+void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request)
+{
+	if (lane->kind == DB_LANE_TX) { /* the whole transaction must begin anew */
+		db_request_finish(db, request, ST_ABORTED, NULL);
+		return;
+	}
+	db_request_requeue(db, request);
 }
 
 /* ---- distribution ---- */
@@ -235,6 +247,7 @@ static enum status db_run_fiber(struct db *db, struct db_request *request, struc
 	enum status status = request->status;
 	int row = request->row;
 	request->result = NULL;
+	request->shared = NULL;
 	metric_observe_us(db->latency[kind], clock_monotonic_us() - request->begun_us);
 	db_request_free(db, request);
 	return shared ? db_deliver_shared(shared, row, arena, ret_rows) : db_deliver(result, status, arena, ret_rows);

@@ -27,30 +27,41 @@ static void group_args(const struct db_request *group, struct db_args *args)
 	}
 }
 
+static struct db_request *group_new(struct db *db)
+{
+	struct db_shared *shared = calloc(1, sizeof(*shared));
+	struct db_request *group = shared ? db_request_new(db) : NULL;
+	if (!group) {
+		free(shared);
+		return NULL;
+	}
+	atomic_init(&shared->owners, 1);
+	group->shared = shared;
+	return group;
+}
+
 struct db_request *db_group_gather(struct db *db, struct db_request *first)
 {
 	struct db_queue *queue = &db->queue[DB_READ];
 	if (!first->stmt->together || first->alone || !group_takes(first, queue->head))
 		return first;
-	struct db_request *group = db_request_new(db);
+	struct db_request *group = group_new(db);
 	if (!group)
 		return first;
-	struct db_request *last = first;
+	struct db_request **end = &group->members;
 	group->stmt = first->stmt->together;
-	group->members = first;
-	first->state = DB_SENT;
+	*end = first;
 	for (int count = 1; count < DB_TOGETHER && group_takes(first, queue->head); count++) {
-		last->next = db_queue_pop(queue);
-		last = last->next;
-		last->state = DB_SENT;
+		(*end)->state = DB_SENT;
+		end = &(*end)->next;
+		*end = db_queue_pop(queue);
 	}
-	last->next = NULL;
+	(*end)->state = DB_SENT;
+	(*end)->next = NULL;
 	group_args(group, &db->group_args);
 	group->args = &db->group_args; /* looked at until the statement is sent */
 	return group;
 }
-
-/* ---- results ---- */
 
 void db_shared_release(void *object)
 {
@@ -61,55 +72,50 @@ void db_shared_release(void *object)
 	free(shared);
 }
 
-/* Gives each member the row with its number, or none. */
-void db_group_finish(struct db *db, struct db_request *group, PGresult *result)
+void db_group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result)
 {
 	int rows[DB_TOGETHER], place = 0;
-	struct db_shared *shared = result ? malloc(sizeof(*shared)) : NULL;
-	memset(rows, 0xff, sizeof(rows)); /* -1: no row */
+	struct db_shared *shared = group->shared;
+	shared->result = result;
+	if (status != ST_OK) {
+		db_group_requeue(db, group, true);
+		return;
+	}
+	for (int i = 0; i < DB_TOGETHER; i++)
+		rows[i] = -1;
 	for (int row = 0; row < PQntuples(result); row++) {
 		uint32_t number;
 		memcpy(&number, PQgetvalue(result, row, 0), sizeof(number));
 		rows[be32toh(number) % DB_TOGETHER] = row;
 	}
-	if (!shared) {
-		PQclear(result);
-	} else {
-		shared->result = result;
-		atomic_init(&shared->owners, 1);
-	}
-	struct db_request *next;
-	for (struct db_request *member = group->members; member; member = next) {
-		next = member->next;
+	while (group->members) {
+		struct db_request *member = group->members;
+		group->members = member->next;
 		member->row = rows[place++];
-		if (shared && !member->abandoned) {
-			member->shared = shared;
-			atomic_fetch_add(&shared->owners, 1);
-		}
-		db_request_finish(db, member, shared ? ST_OK : ST_UNAVAILABLE, NULL);
+		member->shared = shared;
+		atomic_fetch_add(&shared->owners, 1);
+		db_request_finish(db, member, ST_OK, NULL);
 	}
-	if (shared)
-		db_shared_release(shared);
-	group->members = NULL;
 	db_request_free(db, group);
 }
 
-void db_group_again(struct db *db, struct db_lane *lane, struct db_request *group, bool alone)
+void db_group_requeue(struct db *db, struct db_request *group, bool alone)
 {
-	struct db_request *reversed = NULL, *next;
-	for (struct db_request *member = group->members; member; member = next) {
-		next = member->next;
+	struct db_request *reversed = NULL;
+	while (group->members) {
+		struct db_request *member = group->members;
+		group->members = member->next;
 		member->next = reversed;
 		reversed = member;
 	}
 	/* The last one first, because each goes to the front of the queue. */
-	for (struct db_request *member = reversed; member; member = next) {
-		next = member->next;
+	while (reversed) {
+		struct db_request *member = reversed;
+		reversed = member->next;
 		member->alone = member->alone || alone;
 		member->attempts += group->attempts;
 		member->lost += group->lost;
-		db_request_again(db, lane, member);
+		db_request_requeue(db, member);
 	}
-	group->members = NULL;
 	db_request_free(db, group);
 }

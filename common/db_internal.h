@@ -83,7 +83,7 @@ struct db_request {
 	int64_t begun_us;
 	struct db_request *next;
 	struct db_request *members; /* of a group, linked by next; NULL: no group */
-	struct db_shared *shared;   /* of a member that is done: the group's result */
+	struct db_shared *shared;   /* of a group: its result to be; of a member that is done: that result */
 	int row;                    /* its row there, -1 = none */
 };
 
@@ -182,7 +182,9 @@ struct db_request *db_request_new(struct db *db);
 void db_request_free(struct db *db, struct db_request *request);
 /* Ends the request: result is taken over (may be NULL). */
 void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result);
-/* Gives back a request that was not executed, to be sent again. */
+/* Puts a request that was not executed back to the front of its queue; ends it after too many attempts. */
+void db_request_requeue(struct db *db, struct db_request *request);
+/* The same for what a lane gives back; on an exclusive lane the request ends, since its transaction must begin anew. */
 void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request);
 /* Sends what waits, once per turn of the loop. */
 void db_pump_later(struct db *db);
@@ -191,10 +193,10 @@ int64_t db_deadline(int64_t deadline_us);
 /* ---- db_group.c: reads of one statement, asked together ---- */
 /* A group of `first` and those behind it in the read queue, or `first` itself when none goes with it. */
 struct db_request *db_group_gather(struct db *db, struct db_request *first);
-/* Ends a group: its result goes to the members. */
-void db_group_finish(struct db *db, struct db_request *group, PGresult *result);
-/* Ends a group that was not executed, or failed: its members are sent again; alone: each for itself. */
-void db_group_again(struct db *db, struct db_lane *lane, struct db_request *group, bool alone);
+/* Ends a group: a good result goes to the members; after an error, which may be the fault of one, they are asked one by one. */
+void db_group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result);
+/* Ends a group that was not executed: its members go back to the front of the queue; alone: to be sent each for itself. */
+void db_group_requeue(struct db *db, struct db_request *group, bool alone);
 void db_shared_release(void *shared);
 
 /* ---- db_tx.c ---- */

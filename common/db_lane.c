@@ -60,17 +60,6 @@ static void owed_pop(struct db_lane *lane)
 
 /* ---- down and up ---- */
 
-/* Ends a request that the server refused. A group is asked again one by one: it may be the fault of one. */
-static void lane_end_failed(struct db_lane *lane, struct db_request *request, PGresult *result)
-{
-	if (!request->members) {
-		db_request_finish(lane->db, request, request->status, result);
-		return;
-	}
-	PQclear(result);
-	db_group_again(lane->db, lane, request, true);
-}
-
 /* Ends a request whose connection broke before its end. */
 static void lane_fail_request(struct db_lane *lane, struct db_request *request)
 {
@@ -79,15 +68,11 @@ static void lane_fail_request(struct db_lane *lane, struct db_request *request)
 	request->result = NULL;
 	if (db->closing) {
 		PQclear(result);
-		for (struct db_request *member = request->members, *next; member; member = next) {
-			next = member->next;
-			db_request_free(db, member);
-		}
 		db_request_free(db, request);
 		return;
 	}
 	if (request->status != ST_OK && !request->again) { /* an error came: certainly not executed */
-		lane_end_failed(lane, request, result);
+		db_request_finish(db, request, request->status, result);
 		return;
 	}
 	PQclear(result);
@@ -421,10 +406,8 @@ static void lane_end_request(struct db_lane *lane, struct db_request *request)
 	if (request->again) {
 		PQclear(result);
 		db_request_again(lane->db, lane, request);
-	} else if (request->status != ST_OK) {
-		lane_end_failed(lane, request, result);
 	} else {
-		db_request_finish(lane->db, request, ST_OK, result);
+		db_request_finish(lane->db, request, request->status, result);
 	}
 }
 

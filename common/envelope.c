@@ -137,7 +137,7 @@ struct bus_packed bus_pack(const ProtobufCMessage *message, struct arena *arena)
 	size_t len = protobuf_c_message_get_packed_size(message);
 	uint8_t *data = len <= BUS_BODY_MAX_BYTES ? arena_alloc(arena, len ? len : 1) : NULL;
 	if (!data)
-		return (struct bus_packed){NULL, 0};
+		return BUS_NO_BODY;
 	protobuf_c_message_pack(message, data);
 	return (struct bus_packed){data, len};
 }

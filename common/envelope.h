@@ -43,7 +43,8 @@ struct bus_packed {
 	size_t len;
 };
 struct bus_packed bus_pack(const ProtobufCMessage *message, struct arena *arena);
+#define BUS_NO_BODY ((struct bus_packed){NULL, 0})
 
-/* Sends a frame without waiting. route NULL on a DEALER; it is copied. body {NULL, 0} = none.
+/* Sends a frame without waiting. route NULL on a DEALER; it is copied. body: BUS_NO_BODY = none.
  * False when the peer is gone, its pipe is full, or without memory. */
 bool bus_send(void *socket, zmq_msg_t *route, const Bus__Header *header, struct bus_packed body);

@@ -192,7 +192,7 @@ static void server_refuse(struct server *server, zmq_msg_t *route, uint64_t call
 	header.status = status;
 	header.has_retry_after_ms = status == ST_RESOURCE_EXHAUSTED || status == ST_UNAVAILABLE;
 	header.retry_after_ms = 1000;
-	server_reply(server, route, &header, (struct bus_packed){NULL, 0});
+	server_reply(server, route, &header, BUS_NO_BODY);
 }
 
 static void inbound_log(struct inbound *inbound, enum status status, int64_t took_us)
@@ -208,7 +208,7 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 {
 	struct call *call = &inbound->call;
 	int64_t took_us = clock_monotonic_us() - inbound->arrived_us;
-	struct bus_packed body = {NULL, 0};
+	struct bus_packed body = BUS_NO_BODY;
 	if (status == ST_OK) {
 		body = bus_pack(reply, call->arena);
 		status = body.data ? ST_OK : ST_INTERNAL;
@@ -445,7 +445,7 @@ static void server_on_message(struct server *server, struct bus_message *message
 	if (header && header->kind == BUS__KIND__KIND_HELLO)
 		server_on_hello(server, &message->route, arena);
 	else if (header && header->kind == BUS__KIND__KIND_PING)
-		server_send_control(server, &message->route, BUS__KIND__KIND_PONG, (struct bus_packed){NULL, 0});
+		server_send_control(server, &message->route, BUS__KIND__KIND_PONG, BUS_NO_BODY);
 	if (arena)
 		server_give_arena(server, arena);
 }
@@ -568,7 +568,7 @@ void server_drain(struct server *server)
 		if (zmq_msg_init_size(&route, server->callers[i].len) != 0)
 			continue;
 		memcpy(zmq_msg_data(&route), server->callers[i].id, server->callers[i].len);
-		server_send_control(server, &route, BUS__KIND__KIND_GOAWAY, (struct bus_packed){NULL, 0});
+		server_send_control(server, &route, BUS__KIND__KIND_GOAWAY, BUS_NO_BODY);
 		zmq_msg_close(&route);
 	}
 }

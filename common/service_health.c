@@ -16,7 +16,7 @@ static bool health_exchange(void *dealer)
 	header.kind = BUS__KIND__KIND_PING;
 	int timeout_ms = HEALTH_WAIT_MS;
 	zmq_setsockopt(dealer, ZMQ_RCVTIMEO, &timeout_ms, sizeof(timeout_ms));
-	if (!bus_send(dealer, NULL, &header, (struct bus_packed){NULL, 0}))
+	if (!bus_send(dealer, NULL, &header, BUS_NO_BODY))
 		return false;
 	zmq_msg_t reply;
 	zmq_msg_init(&reply);

@@ -4,6 +4,7 @@
 #include "clock.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #define IDS                                                                                                            \

@@ -2,24 +2,10 @@
 #include "common.pb-c.h"
 #include "events.pb-c.h"
 #include "identity.pb-c.h"
-#include "pbjson.h"
+#include "test_pbjson.h"
 
-#include <criterion/criterion.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-
-static struct arena *arena;
-
-static void set_up(void)
-{
-	arena = arena_new(8 << 20);
-}
-
-static void tear_down(void)
-{
-	arena_free(&arena);
-}
 
 TestSuite(pbjson_message, .init = set_up, .fini = tear_down);
 
@@ -39,11 +25,6 @@ static const char *print_of(const void *message)
 	text = arena_strndup(arena, out.data, out.len);
 	buf_free(&out);
 	return text;
-}
-
-static void assert_text(const char *got, const char *expected)
-{
-	cr_assert(got && !strcmp(got, expected), "got      %s\nexpected %s", got ? got : "NULL", expected);
 }
 
 /* ---- a message with the types that the contract does not use yet ---- */
@@ -365,23 +346,6 @@ Test(pbjson_message, skipped_fields_are_no_members)
 		          "%s", bodies[i]);
 	cr_assert(pbjson_parse(&identity__update_user_request__descriptor, "{\"name\":\"x\"}", 12, skip, arena,
 	                       &message, &error) == ST_OK);
-}
-
-/* {"attributes":{"a":{"a": ... {} }}} with `depth` objects in all */
-static char *nested(size_t depth)
-{
-	struct buf text = {0};
-	char *copy;
-
-	buf_add_str(&text, "{\"attributes\":");
-	for (size_t i = 2; i < depth; i++)
-		buf_add_str(&text, "{\"a\":");
-	buf_add_str(&text, "{}");
-	for (size_t i = 1; i < depth; i++)
-		buf_add_char(&text, '}');
-	copy = arena_strndup(arena, text.data, text.len);
-	buf_free(&text);
-	return copy;
 }
 
 Test(pbjson_message, depth_is_bounded)

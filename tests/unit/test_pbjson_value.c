@@ -1,48 +1,12 @@
 /* Values that are no bodies: parameters, free objects and their merging, strings of received messages. */
 #include "envelope.pb-c.h"
 #include "identity.pb-c.h"
-#include "pbjson.h"
+#include "test_pbjson.h"
 
-#include <criterion/criterion.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
-
-static struct arena *arena;
-
-static void set_up(void)
-{
-	arena = arena_new(8 << 20);
-}
-
-static void tear_down(void)
-{
-	arena_free(&arena);
-}
 
 TestSuite(pbjson_value, .init = set_up, .fini = tear_down);
-
-static void assert_text(const char *got, const char *expected)
-{
-	cr_assert(got && !strcmp(got, expected), "got      %s\nexpected %s", got ? got : "NULL", expected);
-}
-
-/* {"attributes":{"a":{"a": ... {} }}} with `depth` objects in all */
-static char *nested(size_t depth)
-{
-	struct buf text = {0};
-	char *copy;
-
-	buf_add_str(&text, "{\"attributes\":");
-	for (size_t i = 2; i < depth; i++)
-		buf_add_str(&text, "{\"a\":");
-	buf_add_str(&text, "{}");
-	for (size_t i = 1; i < depth; i++)
-		buf_add_char(&text, '}');
-	copy = arena_strndup(arena, text.data, text.len);
-	buf_free(&text);
-	return copy;
-}
 
 /* ---- pbjson_set ---- */
 
