@@ -29,7 +29,6 @@ enum status h_get_authorization(struct call *call, const ProtobufCMessage *reque
 	struct store store = identity_store(call);
 	struct id user_id;
 	struct user user;
-	identity_note(call);
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	enum status status = store_user_show(&store, &user_id, &user);
@@ -174,7 +173,6 @@ enum status h_revoke_tokens(struct call *call, const ProtobufCMessage *request_b
 	const Identity__RevokeTokensRequest *request = (const Identity__RevokeTokensRequest *)request_base;
 	struct id user_id;
 	enum status status = ST_ABORTED;
-	identity_note(call);
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)

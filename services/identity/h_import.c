@@ -323,7 +323,6 @@ enum status h_import_users(struct call *call, const ProtobufCMessage *request_ba
 	struct import import = {.call = call, .request = (const Identity__ImportUsersRequest *)request_base};
 	size_t rows = import.request->n_rows;
 	enum status status = ST_ABORTED;
-	identity_note(call);
 	if (rows > ROWS_MAX)
 		return call_fail(call, ST_INVALID_ARGUMENT, "rows", "A batch has at most %d rows", ROWS_MAX);
 	import.rows = arena_alloc(call->arena, (rows + 1) * sizeof(*import.rows));

@@ -74,7 +74,6 @@ enum status h_create_key(struct call *call, const ProtobufCMessage *request_base
 	struct store store = identity_store(call);
 	struct keys_made made = {0};
 	Events__Event event;
-	identity_note(call);
 	enum status status = key_from_request(call, (const Identity__CreateKeyRequest *)request_base, &made);
 	if (status == ST_OK)
 		status = keys_reply(call, &made.key, made.secret, reply);
@@ -99,7 +98,6 @@ enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base,
 	struct id before;
 	struct key_page page;
 	int limit;
-	identity_note(call);
 	memset(before.bytes, 0xff, sizeof(before.bytes));
 	if (request->after && !id_parse("key", request->after, &before))
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "It is not a cursor of this list");
@@ -132,7 +130,6 @@ enum status h_delete_key(struct call *call, const ProtobufCMessage *request_base
 	struct key key;
 	Events__Event event;
 	struct id key_id;
-	identity_note(call);
 	if (!id_parse("key", request->key_id, &key_id))
 		return ST_NOT_FOUND;
 	enum status status = store_key_get(&store, &key_id, &key);
@@ -179,7 +176,6 @@ enum status h_rotate_key(struct call *call, const ProtobufCMessage *request_base
 	uint32_t overlap_sec = request->has_overlap_sec ? request->overlap_sec : OVERLAP_DEFAULT_SEC;
 	struct id key_id;
 	enum status status = ST_ABORTED;
-	identity_note(call);
 	if (!id_parse("key", request->key_id, &key_id))
 		return ST_NOT_FOUND;
 	if (overlap_sec > OVERLAP_MAX_SEC)
@@ -197,7 +193,6 @@ enum status h_resolve_key(struct call *call, const ProtobufCMessage *request_bas
 	Identity__ResolveKeyReply *reply = (Identity__ResolveKeyReply *)reply_base;
 	struct store store = identity_store(call);
 	struct key_owner owner;
-	identity_note(call);
 	if (request->secret_hash.len != SHA256_SIZE)
 		return ST_NOT_FOUND;
 	enum status status = store_key_resolve(&store, request->secret_hash.data, clock_wall_us(), &owner);

@@ -209,7 +209,6 @@ enum status h_list_users(struct call *call, const ProtobufCMessage *request_base
 	Identity__ListUsersReply *reply = (Identity__ListUsersReply *)reply_base;
 	struct user_query query = {0};
 	struct user_page page = {0};
-	identity_note(call);
 	enum status status = query_from_request(call, (const Identity__ListUsersRequest *)request_base, &query);
 	if (status != ST_OK)
 		return status;
@@ -348,7 +347,6 @@ enum status h_lookup_users(struct call *call, const ProtobufCMessage *request_ba
 	struct lookup lookup = {0};
 	struct user_page page = {0};
 	size_t count = request->n_ids + request->n_emails + request->n_external_ids;
-	identity_note(call);
 	if (count > LOOKUP_MAX)
 		return call_fail(call, ST_INVALID_ARGUMENT, "", "At most 500 values may be looked up at once");
 	enum status status = lookup_alloc(call, count, &lookup);

@@ -50,7 +50,6 @@ enum status h_create_project(struct call *call, const ProtobufCMessage *request_
 	struct keys_made made;
 	Identity__Key key_reply = IDENTITY__KEY__INIT;
 	Events__Event created, key_created;
-	identity_note(call);
 	enum status status = require_platform(call);
 	if (status == ST_OK)
 		status = project_name(call, request->name);
@@ -88,7 +87,6 @@ enum status h_list_projects(struct call *call, const ProtobufCMessage *request_b
 	struct id after = {0};
 	struct project_page page;
 	int limit;
-	identity_note(call);
 	enum status status = require_platform(call);
 	if (status == ST_OK && request->after && !id_parse("prj", request->after, &after))
 		status = call_fail(call, ST_INVALID_ARGUMENT, "after", "It is not a cursor of this list");

@@ -29,7 +29,6 @@ enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *re
                                    ProtobufCMessage *reply_base)
 {
 	struct attributes schema;
-	identity_note(call);
 	enum status status = identity_schema(call, true, &schema);
 	return status == ST_OK ? schema_reply(call, &schema, (Identity__AttributeSchema *)reply_base) : status;
 }
@@ -97,7 +96,6 @@ enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *re
                                    ProtobufCMessage *reply_base)
 {
 	struct attributes wanted;
-	identity_note(call);
 	enum status status = schema_from_request(call, (const Identity__AttributeSchema *)request_base, &wanted);
 	if (status != ST_OK)
 		return status;

@@ -90,7 +90,6 @@ enum status h_create_user(struct call *call, const ProtobufCMessage *request_bas
 	struct attributes schema;
 	const char *hash = NULL;
 	enum status status = ST_ABORTED;
-	identity_note(call);
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++) {
 		struct user user;
 		status = identity_schema(call, i > 0, &schema);
@@ -112,7 +111,6 @@ enum status h_get_user(struct call *call, const ProtobufCMessage *request_base, 
 	struct store store = identity_store(call);
 	struct id user_id;
 	struct user user;
-	identity_note(call);
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	enum status status = store_user_show(&store, &user_id, &user);
@@ -221,7 +219,6 @@ enum status h_update_user(struct call *call, const ProtobufCMessage *request_bas
 	struct update update = {.request = (const Identity__UpdateUserRequest *)request_base};
 	struct store store = identity_store(call);
 	enum status status = ST_OK;
-	identity_note(call);
 	if (!id_parse("usr", update.request->user_id, &update.user_id))
 		return ST_NOT_FOUND;
 	if (update.request->password) {
@@ -268,7 +265,6 @@ enum status h_delete_user(struct call *call, const ProtobufCMessage *request_bas
 	const Identity__DeleteUserRequest *request = (const Identity__DeleteUserRequest *)request_base;
 	struct id user_id;
 	enum status status = ST_ABORTED;
-	identity_note(call);
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)

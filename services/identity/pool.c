@@ -1,4 +1,4 @@
-/* The threads that hash passwords, with a bounded queue that steps back while other work arrives. */
+/* The threads that hash passwords, with a bounded queue, and how they step back for others. */
 #include "pool.h"
 
 #include "clock.h"
@@ -15,8 +15,6 @@
 
 #define PASSWORD_ROOM 1024
 #define THREADS_MAX 64
-#define WINDOW_US (50 * US_PER_MS)
-#define WINDOW_BUSY_CALLS 10 /* in one window: 200 calls/s are "other work" */
 #define COST_START_US (30 * US_PER_MS)
 #define PATIENCE_US (20 * US_PER_MS)
 
@@ -48,14 +46,11 @@ struct pool {
 	/* under the lock */
 	struct job *first; /* in order of turns */
 	uint64_t turn;     /* of the last job that was taken */
-	unsigned queued, running;
+	unsigned queued;
 	bool heavy_running;
 	int64_t cost_us; /* moving average of one job, the rest after it included */
 	struct share share;
 	bool stopping;
-	/* written by the loop's thread */
-	_Atomic int64_t window_start_us;
-	_Atomic unsigned window_calls, window_calls_before;
 	struct metric *refused, *hash_time;
 };
 
@@ -63,39 +58,6 @@ static void job_free(struct job *job)
 {
 	secret_wipe(job, sizeof(*job));
 	free(job);
-}
-
-/* ---- how many may hash ---- */
-
-void pool_note_call(struct pool *pool)
-{
-	int64_t now_us = clock_monotonic_us();
-	int64_t age_us = now_us - pool->window_start_us;
-	if (age_us >= WINDOW_US) {
-		pool->window_calls_before = age_us < 2 * WINDOW_US ? pool->window_calls : 0;
-		pool->window_calls = 0;
-		pool->window_start_us = now_us;
-	}
-	pool->window_calls++;
-}
-
-static bool pool_is_disturbed(struct pool *pool)
-{
-	int64_t age_us = clock_monotonic_us() - pool->window_start_us;
-	if (age_us >= 2 * WINDOW_US)
-		return false;
-	return pool->window_calls >= WINDOW_BUSY_CALLS ||
-	       (age_us < WINDOW_US && pool->window_calls_before >= WINDOW_BUSY_CALLS);
-}
-
-unsigned pool_limit(struct pool *pool)
-{
-	return pool->threads > 1 && pool_is_disturbed(pool) ? pool->threads - 1 : pool->threads;
-}
-
-unsigned pool_threads(const struct pool *pool)
-{
-	return pool->threads;
 }
 
 /* ---- the threads ---- */
@@ -107,21 +69,6 @@ static void thread_lower_priority(enum pool_priority priority)
 		sched_setscheduler(0, SCHED_IDLE, &none); /* 0: the calling thread, on Linux */
 	else if (priority == POOL_NICE)
 		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
-}
-
-static void pool_wait_for_work(struct pool *pool)
-{
-	struct timespec until;
-	if (!pool->first) {
-		pthread_cond_wait(&pool->wake, &pool->lock);
-		return;
-	}
-	/* There is work, but others have the cores: look again when the window has passed. */
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WINDOW_US * 1000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&pool->wake, &pool->lock, &until);
 }
 
 /* Takes *at out of the queue. Under the lock. */
@@ -178,7 +125,6 @@ static enum status job_execute(struct job *job, const struct password_params *pa
 
 static void pool_finish_job(struct pool *pool, struct job *job, enum status status, int64_t took_us)
 {
-	pool->running--;
 	if (job->heavy)
 		pool->heavy_running = false;
 	else
@@ -197,12 +143,11 @@ static void *pool_thread(void *arg)
 	thread_lower_priority(pool->options.priority);
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->stopping) {
-		struct job *job = pool->running < pool_limit(pool) ? pool_take_job(pool) : NULL;
+		struct job *job = pool_take_job(pool);
 		if (!job) {
-			pool_wait_for_work(pool);
+			pthread_cond_wait(&pool->wake, &pool->lock);
 			continue;
 		}
-		pool->running++;
 		pthread_mutex_unlock(&pool->lock);
 		int64_t start_us = clock_monotonic_us(), cpu_us = thread_cpu_us();
 		enum status status = job_execute(job, &pool->options.params);
@@ -211,7 +156,7 @@ static void *pool_thread(void *arg)
 		cpu_us = thread_cpu_us() - cpu_us;
 		pthread_mutex_lock(&pool->lock);
 		share_note(&pool->share, cpu_us, end_us);
-		int64_t rest_us = share_rest_us(&pool->share, pool_limit(pool), end_us - start_us, cpu_us);
+		int64_t rest_us = share_rest_us(&pool->share, pool->threads, end_us - start_us, cpu_us);
 		pool_finish_job(pool, job, status, end_us - start_us + rest_us);
 		pthread_mutex_unlock(&pool->lock);
 		thread_rest(rest_us);
@@ -232,7 +177,7 @@ static bool pool_accepts(struct pool *pool, struct job *job, uint32_t *ret_retry
 	job->turn = pool->turn + same;
 	for (const struct job *other = pool->first; other && other->turn <= job->turn; other = other->next)
 		ahead++;
-	int64_t wait_us = (int64_t)(ahead + 1) * pool->cost_us / pool_limit(pool);
+	int64_t wait_us = (int64_t)(ahead + 1) * pool->cost_us / pool->threads;
 	*ret_retry_after_ms = (uint32_t)(wait_us / US_PER_MS) + 1;
 	return !pool->stopping && pool->queued < pool->options.queue_max && same < pool->options.queue_max * 3 / 4 &&
 	       clock_monotonic_us() + wait_us <= job->deadline_us;
@@ -376,16 +321,6 @@ void pool_run_many(struct pool *pool, const struct pool_request *requests, size_
 
 /* ---- start and end ---- */
 
-static void pool_init_sync(struct pool *pool)
-{
-	pthread_condattr_t attributes;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	pthread_mutex_init(&pool->lock, NULL);
-}
-
 struct pool *pool_new(const struct pool_options *options)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
@@ -396,11 +331,11 @@ struct pool *pool_new(const struct pool_options *options)
 	pool->options = *options;
 	pool->cost_us = COST_START_US;
 	pool->share.cores = (unsigned)(cores > 0 ? cores : 1);
-	pool->window_start_us = INT64_MIN / 2;
 	pool->refused =
 	    metric_counter("denizen_hash_refused_total", "", "Password hashes refused because of the queue");
 	pool->hash_time = metric_histogram("denizen_hash_seconds", "", "Time to make or check one password hash");
-	pool_init_sync(pool);
+	pthread_cond_init(&pool->wake, NULL);
+	pthread_mutex_init(&pool->lock, NULL);
 	pthread_mutex_lock(&pool->lock); /* the threads begin when their number is known */
 	while (pool->threads < threads && pool->threads < THREADS_MAX &&
 	       pthread_create(&pool->handles[pool->threads], NULL, pool_thread, pool) == 0)

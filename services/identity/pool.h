@@ -1,5 +1,5 @@
-/* The threads that hash passwords, with a bounded queue. They step back while other work arrives: all cores hash when nothing
- * else runs, one fewer otherwise, always at the lowest priority. */
+/* The threads that hash passwords, with a bounded queue: one per core, always at the lowest priority, and with a rest after each hash
+ * while others need the machine (share.h). */
 #pragma once
 
 #include "loop.h"
@@ -41,10 +41,3 @@ MUST_USE enum status pool_run(struct pool *pool, const struct pool_request *requ
 /* The same for several requests at once; ret_status and ret_replies have count elements. */
 void pool_run_many(struct pool *pool, const struct pool_request *requests, size_t count, enum status *ret_status,
                    struct pool_reply *ret_replies);
-
-/* Says that a call without hashing arrived: the measure of "other work". Loop's thread only; cheap. */
-void pool_note_call(struct pool *pool);
-
-unsigned pool_threads(const struct pool *pool);
-/* How many threads may hash at the moment. Any thread. */
-unsigned pool_limit(struct pool *pool);

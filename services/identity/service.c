@@ -20,11 +20,6 @@ struct store identity_store(struct call *call)
 	    .db = call->run->db, .arena = call->arena, .deadline_us = call->deadline_us, .project = call->project};
 }
 
-void identity_note(struct call *call)
-{
-	pool_note_call(identity_state(call)->pool);
-}
-
 struct store_effects identity_effects(struct call *call, const ProtobufCMessage *reply, Events__Event *event)
 {
 	struct store_effects effects = {.at_us = clock_wall_us()};

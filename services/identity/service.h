@@ -24,8 +24,6 @@ extern const struct migration identity_migrations[];
 struct identity_state *identity_state(struct call *call);
 /* The store as one call uses it. */
 struct store identity_store(struct call *call);
-/* Says that a call without hashing arrived (pool.h). Every such handler begins with it. */
-void identity_note(struct call *call);
 
 /* What is committed with a change. reply NULL: a write inside a read, which records no operation. */
 struct store_effects identity_effects(struct call *call, const ProtobufCMessage *reply, Events__Event *event);
