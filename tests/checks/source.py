@@ -17,7 +17,7 @@ class Tree:
 
     def list_git(self):
         """What git would commit: tracked files and new ones that are not ignored."""
-        if not os.path.isdir(os.path.join(self.root, ".git")):
+        if not os.path.exists(os.path.join(self.root, ".git")):
             return []
         run = subprocess.run(["git", "-C", self.root, "ls-files", "-co", "--exclude-standard"], text=True,
                              capture_output=True, check=False)
