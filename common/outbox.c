@@ -6,6 +6,7 @@
 #include "log.h"
 #include "metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +16,9 @@
 #define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
 #define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
 #define LEASE_TRY_US 100000LL     /* others look whether it has run out */
-#define POLL_BUSY_US 10000LL      /* rows of other replicas are found by looking; so often while there are some */
-#define POLL_IDLE_US 100000LL
-#define BUSY_FOR_US 5000000LL
+#define POLL_US 100000LL          /* a nudge may be lost: so often the leader looks by itself */
+#define NUDGE_PAUSE_US 3000LL     /* between two nudges */
+#define NUDGE_BUDGET_US 50000LL
 #define BACKOFF_FIRST_US 20000LL
 #define BACKOFF_MAX_US 250000LL
 #define PURGE_INTERVAL_US 60000000LL
@@ -70,7 +71,7 @@ struct outbox {
 	bool leader;
 	int64_t epoch;      /* of the lease we hold */
 	int64_t renewed_us; /* monotonic, before the renewal was sent */
-	int64_t tried_us, purged_us, busy_us, measured_us;
+	int64_t tried_us, purged_us, measured_us;
 	int64_t backoff_us;
 	unsigned refusals; /* of the same batch in a row */
 	struct wait wait;  /* the relay sleeps */
@@ -78,7 +79,7 @@ struct outbox {
 	atomic_bool poked;
 	atomic_bool stopping;
 	bool ended; /* the fiber has returned */
-	struct metric *depth, *lag, *rows, *batches, *failures, *is_leader;
+	struct metric *depth, *lag, *rows, *batches, *failures, *is_leader, *nudges_sent, *nudges_taken;
 };
 
 /* One batch between reading and deleting. */
@@ -123,6 +124,41 @@ static void outbox_sleep(struct outbox *outbox, int64_t us, bool ends_on_poke)
 	outbox->waiting = true;
 	(void)wait_for(&outbox->wait, clock_monotonic_us() + us);
 	outbox->waiting = false;
+}
+
+/* ---- nudges ---- */
+
+void outbox_topic(const char *source, uint8_t ret_topic[OUTBOX_TOPIC_SIZE])
+{
+	char topic[OUTBOX_TOPIC_SIZE + 1] = {0};
+	snprintf(topic, sizeof(topic), "outbox:%s", source);
+	memcpy(ret_topic, topic, OUTBOX_TOPIC_SIZE);
+}
+
+/* A nudge came. To a replica that does not lead it says nothing: it must not answer with one of its own. */
+static void outbox_on_nudge(void *arg, const void *data, size_t len_bytes)
+{
+	struct outbox *outbox = arg;
+	(void)data, (void)len_bytes;
+	if (!outbox->leader)
+		return;
+	metric_add(outbox->nudges_taken, 1);
+	outbox_poke(outbox);
+}
+
+/* Tells the leader that this process has committed rows. Lost, it costs at most the leader's next look. */
+static void outbox_nudge(struct outbox *outbox)
+{
+	Audit__AppendRequest nothing = AUDIT__APPEND_REQUEST__INIT;
+	ProtobufCMessage *reply = NULL;
+	struct client_call call = {.deadline_us = clock_monotonic_us() + NUDGE_BUDGET_US};
+	struct arena *arena = arena_new(64 * 1024);
+	nothing.source = outbox->source;
+	metric_add(outbox->nudges_sent, 1);
+	if (arena)
+		(void)outbox->send(outbox->client, &call, M_AUDIT_APPEND, &nothing.base, arena, &reply);
+	arena_free(&arena);
+	outbox_sleep(outbox, NUDGE_PAUSE_US, false);
 }
 
 /* ---- the lease ---- */
@@ -334,26 +370,25 @@ static void outbox_turn(struct outbox *outbox)
 	int moved = 0;
 	outbox_keep_lease(outbox);
 	if (!outbox->leader) {
-		outbox_sleep(outbox, LEASE_TRY_US / 2, false);
+		if (atomic_exchange(&outbox->poked, false))
+			outbox_nudge(outbox);
+		else
+			outbox_sleep(outbox, LEASE_TRY_US / 2, true);
 		return;
 	}
-	/* Rows that this process commits from here on are seen by the read or by a new poke. */
-	bool poked = atomic_exchange(&outbox->poked, false);
+	/* Rows that are committed from here on are seen by the read or by a new poke. */
+	atomic_store(&outbox->poked, false);
 	enum status status = outbox_move(outbox, &moved);
-	int64_t now_us = clock_monotonic_us();
 	outbox_measure_depth(outbox);
 	if (status != ST_OK) {
 		outbox_back_off(outbox);
 		return;
 	}
 	outbox->backoff_us = BACKOFF_FIRST_US;
-	if (moved > 0 && !poked)
-		outbox->busy_us = now_us; /* nobody told us: another replica writes as well */
-	bool busy = outbox->busy_us && now_us - outbox->busy_us < BUSY_FOR_US;
-	if (moved == BATCH_MAX || (moved > 0 && busy))
+	if (moved == BATCH_MAX)
 		return; /* there may be more */
 	outbox_purge(outbox);
-	outbox_sleep(outbox, busy ? POLL_BUSY_US : POLL_IDLE_US, true);
+	outbox_sleep(outbox, POLL_US, true);
 }
 
 static void outbox_fiber(void *arg)
@@ -391,6 +426,12 @@ struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *cli
 	outbox->batches = metric_counter("denizen_outbox_batches_total", "", "Batches handed to the ledger.");
 	outbox->failures = metric_counter("denizen_outbox_failures_total", "", "Batches that the ledger did not take.");
 	outbox->is_leader = metric_gauge("denizen_outbox_leader", "", "1 when this replica relays for its schema.");
+	outbox->nudges_sent = metric_counter("denizen_outbox_nudges_sent_total", "", "Hints to the replica that relays.");
+	outbox->nudges_taken = metric_counter("denizen_outbox_nudges_taken_total", "", "Hints from other replicas.");
+	uint8_t topic[OUTBOX_TOPIC_SIZE];
+	outbox_topic(source, topic);
+	if (client) /* none in tests without a bus */
+		client_subscribe(client, PROCESS_AUDIT, topic, sizeof(topic), outbox_on_nudge, outbox);
 	loop_post(loop, outbox_begin, outbox);
 	return outbox;
 }

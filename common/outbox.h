@@ -6,18 +6,23 @@
  *   operation(project_id uuid, operation_id uuid, method int4, request_hash bytea, reply bytea, at_us int8,
  *             primary key (project_id, operation_id))
  * created by common/schema/common.sql, which each service's first migration repeats.
- * One leader per schema, fenced by relay_lease; any replica may take over when the lease has run out. */
+ * One leader per schema, fenced by relay_lease; any replica may take over when the lease has run out. A replica that does not lead
+ * nudges the leader through audit: an Append without items, which audit publishes under outbox_topic(). */
 #pragma once
 
 #include "client.h"
 #include "db.h"
 #include "loop.h"
 
+#define OUTBOX_TOPIC_SIZE 16
+
 struct outbox;
 
 /* Starts the relay as a fiber of the loop (posted; call before loop_run). source: process name. */
 struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *client, const char *source);
 void outbox_poke(struct outbox *outbox); /* rows were committed; any thread */
+/* The topic of nudges to the relay of a source: "outbox:" and its name, filled up with NUL. */
+void outbox_topic(const char *source, uint8_t ret_topic[OUTBOX_TOPIC_SIZE]);
 void outbox_stop(struct outbox *outbox); /* gives the lease back; loop's thread or a fiber */
 void outbox_free(struct outbox **outbox);
 

@@ -1,5 +1,6 @@
 /* Append: takes over the committed outbox rows of one source and hints at them. */
 #include "audit.pb-c.h"
+#include "outbox.h"
 #include "pbjson.h"
 #include "service.h"
 
@@ -76,6 +77,14 @@ static void publish_hints(struct call *call, const struct batch *batch)
 	}
 }
 
+/* A replica that is not its schema's relay has committed rows: its relay is told at once instead of finding them at its next look. */
+static void publish_nudge(struct call *call)
+{
+	uint8_t topic[OUTBOX_TOPIC_SIZE];
+	outbox_topic(call->caller, topic);
+	service_publish(call->run, topic, "", 0);
+}
+
 enum status h_append_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
 {
 	const struct audit_state *state = call->run->state;
@@ -92,7 +101,10 @@ enum status h_append_events(struct call *call, const ProtobufCMessage *request, 
 		                 call->caller);
 	if (status != ST_OK)
 		return status;
-	publish_hints(call, &batch);
+	if (((const Audit__AppendRequest *)request)->n_items == 0)
+		publish_nudge(call);
+	else
+		publish_hints(call, &batch);
 	answer->has_appended = true;
 	answer->appended = (uint32_t)appended;
 	return ST_OK;

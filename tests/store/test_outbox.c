@@ -29,7 +29,7 @@ static struct {
 	atomic_int count;
 	atomic_int refusals_left;
 	enum status refusal;
-	atomic_int calls;
+	atomic_int calls, nudges;
 } ledger;
 
 static enum status ledger_append(struct client *client, struct client_call *call, uint32_t method,
@@ -40,6 +40,8 @@ static enum status ledger_append(struct client *client, struct client_call *call
 	atomic_fetch_add(&ledger.calls, 1);
 	if (method != M_AUDIT_APPEND || request->n_items > 500)
 		return ST_INTERNAL;
+	if (request->n_items == 0)
+		atomic_fetch_add(&ledger.nudges, 1);
 	if (atomic_load(&ledger.refusals_left) > 0) {
 		atomic_fetch_sub(&ledger.refusals_left, 1);
 		return ledger.refusal;
@@ -145,10 +147,17 @@ Test(outbox, another_leader_is_respected_until_its_lease_runs_out)
 	                  " expires_at = now() + interval '1 second'");
 	store_sql(&store, INSERT_ROWS(5));
 	struct outbox *outbox = relay_start(&store);
-	usleep(500000);
+	usleep(300000);
+	cr_assert_eq(atomic_load(&ledger.nudges), 0);
+	outbox_poke(outbox); /* rows of this replica: it tells the leader */
+	usleep(200000);
+	cr_assert_eq(atomic_load(&ledger.nudges), 1);
 	cr_assert_eq(atomic_load(&ledger.count), 0);
 	cr_assert(wait_count(5, 5000));
 	cr_assert_eq(store_number(&store, "SELECT epoch FROM testoutbox.relay_lease"), 8);
+	outbox_poke(outbox);
+	usleep(50000);
+	cr_assert_eq(atomic_load(&ledger.nudges), 1); /* who leads tells nobody */
 	/* Fenced: the lease is taken away between sending and deleting, so the rows stay for the new leader. */
 	cr_assert(wait_empty(&store));
 	store_sql(&store, "UPDATE testoutbox.relay_lease SET holder = gen_random_uuid(), epoch = 9,"

@@ -58,6 +58,19 @@ def test_an_event_says_who_did_what(suite, fresh):
     assert {"field": "name", "after": "Ada"} in event["changes"]
 
 
+def nudges(suite, name):
+    text = Client(suite.port).get("/metrics").body.decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"denizen_outbox_nudges_{name}_total"))
+
+
+def test_a_replica_that_is_not_the_relay_tells_it_of_its_rows(suite, project):
+    before = nudges(suite, "sent"), nudges(suite, "taken")
+    for _ in range(12):  # two replicas of identity take turns
+        new_user(project)
+    suite.settle()
+    eventually(lambda: nudges(suite, "sent") > before[0] and nudges(suite, "taken") > before[1])
+
+
 @pytest.mark.parametrize("limit", [1, 2, 5, 1000])
 def test_the_feed_is_read_in_pieces(suite, project, limit):
     if head(project) < 9:
