@@ -273,7 +273,7 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 	else
 		loop_post(client->loop, client_submit, pending);
 	/* The loop's sweep ends the call at its deadline; there is no other way out of this wait. */
-	while (!wait_for(&pending->wait, INT64_MAX / 2))
+	while (!wait_for(&pending->wait, WAIT_FOREVER))
 		;
 	enum status status = client_take_reply(pending, call, arena, ret_reply);
 	bus_message_close(&pending->reply);

@@ -37,7 +37,8 @@ static void follow_hint(void *arg, const void *data, size_t len_bytes)
 	struct follow *follow = arg;
 	Audit__Hint *hint = audit__hint__unpack(NULL, len_bytes, data);
 	/* One without a position is a relay's. */
-	bool wanted = hint && (!follow->options.revocation_only || hint->revocation) && hint->has_position && hint->position > follow->position;
+	bool wanted = hint && (!follow->options.revocation_only || hint->revocation) && hint->has_position &&
+	              hint->position > follow->position;
 	if (hint)
 		audit__hint__free_unpacked(hint, NULL);
 	if (!wanted)

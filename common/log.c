@@ -157,10 +157,13 @@ static void line_add_head(struct line *line, enum log_level level, const char *m
 	line_add_pair(line, "message", message);
 }
 
-void log_event(enum log_level level, const char *message, ...)
+bool log_wanted(enum log_level level)
 {
-	if (level < lowest || level > LOG_ERROR)
-		return;
+	return level >= lowest && level <= LOG_ERROR;
+}
+
+void log_write(enum log_level level, const char *message, ...)
+{
 	struct line line;
 	line.len = 0;
 	line.cut = false;

@@ -11,8 +11,11 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 void log_init(const char *process, enum log_level level);
 enum log_level log_level_parse(const char *text); /* debug, info, warn, error; LOG_INFO otherwise */
 
-/* message, then pairs name, value ended by NULL. Lines are cut at 4096 bytes. Any thread. */
-void log_event(enum log_level level, const char *message, ...) __attribute__((sentinel));
+/* log_event(level, message, pairs of name and value ..., NULL). Lines are cut at 4096 bytes. Any thread. The values of a line that is
+ * not wanted are not computed. */
+#define log_event(level, ...) (log_wanted(level) ? log_write(level, __VA_ARGS__) : (void)0)
+bool log_wanted(enum log_level level);
+void log_write(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
 /* A number as a value of log_event; valid until 16 further uses in the same thread. */
 const char *log_num(int64_t value);

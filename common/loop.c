@@ -72,7 +72,7 @@ void *loop_zmq_context(struct loop *loop)
 
 bool loop_on_thread(const struct loop *loop)
 {
-	return thread_loop == loop;
+	return loop && thread_loop == loop;
 }
 
 void loop_stop(struct loop *loop)
@@ -240,6 +240,7 @@ static void loop_poll(struct loop *loop)
 		return;
 	}
 	loop->epoll_skipped = false;
+	loop_wake_sleepers(loop);
 	long timeout_ms = messages ? 0 : loop_timeout_ms(loop);
 	pthread_mutex_lock(&loop->lock);
 	if (loop->posted_count > 0 || loop->ready_head)
@@ -270,8 +271,11 @@ void loop_run(struct loop *loop)
 			again = loop_run_posted(loop) || again;
 		}
 		loop_run_timers(loop);
-		if (!loop->ready_head)
+		if (loop->ready_head)
+			loop_wake_sleepers(loop);
+		else
 			loop_poll(loop);
 	}
+	loop_wake_sleepers(loop);
 	thread_loop = NULL;
 }

@@ -66,4 +66,5 @@ void wait_init(struct wait *wait, struct loop *loop); /* by the one who will wai
 /* Waits until wait_done or the monotonic deadline. True when done. After false the caller must make sure (on the loop's
  * thread, or by the completer's own lock) that wait_done is not called any more before *wait goes out of scope. */
 bool wait_for(struct wait *wait, int64_t deadline_us);
+#define WAIT_FOREVER INT64_MAX
 void wait_done(struct wait *wait); /* any thread, once */

@@ -164,7 +164,7 @@ static bool wait_for_fiber(struct wait *wait, int64_t deadline_us)
 		return true;
 	wait->suspended = true;
 	task->waiting = wait;
-	loop_timer_set(&task->deadline, deadline_us);
+	loop_timer_set(&task->deadline, deadline_us == WAIT_FOREVER ? 0 : deadline_us);
 	fiber_suspend(task->fiber);
 	loop_timer_set(&task->deadline, 0);
 	wait->suspended = false;
@@ -185,6 +185,10 @@ bool wait_for(struct wait *wait, int64_t deadline_us)
 	if (!atomic_compare_exchange_strong(&wait->state, &pending, WAIT_SLEEPING) && pending == WAIT_DONE)
 		return true;
 	while (atomic_load(&wait->state) != WAIT_DONE) {
+		if (deadline_us == WAIT_FOREVER) { /* spares the kernel a timer */
+			futex_call(&wait->state, FUTEX_WAIT, WAIT_SLEEPING, NULL);
+			continue;
+		}
 		int64_t left_us = deadline_us - clock_monotonic_us();
 		if (left_us <= 0)
 			return false;
@@ -206,11 +210,32 @@ static void wait_resume(void *arg)
 	task_ready(task);
 }
 
+void loop_wake_sleepers(struct loop *loop)
+{
+	for (size_t i = 0; i < loop->sleeper_count; i++)
+		futex_call(loop->sleepers[i], FUTEX_WAKE, 1, NULL);
+	loop->sleeper_count = 0;
+}
+
+static void wait_done_thread(struct wait *wait)
+{
+	struct loop *loop = wait->loop;
+	bool later = loop_on_thread(loop);
+	if (atomic_exchange(&wait->state, WAIT_DONE) != WAIT_SLEEPING)
+		return;
+	if (!later) {
+		futex_call(&wait->state, FUTEX_WAKE, 1, NULL);
+		return;
+	}
+	if (loop->sleeper_count == SLEEPERS_MAX)
+		loop_wake_sleepers(loop);
+	loop->sleepers[loop->sleeper_count++] = &wait->state;
+}
+
 void wait_done(struct wait *wait)
 {
 	if (!wait->fiber) {
-		if (atomic_exchange(&wait->state, WAIT_DONE) == WAIT_SLEEPING)
-			futex_call(&wait->state, FUTEX_WAKE, 1, NULL);
+		wait_done_thread(wait);
 		return;
 	}
 	struct loop *loop = wait->loop;

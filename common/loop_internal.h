@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #define WATCHES_MAX 256
+#define SLEEPERS_MAX 64
 
 struct loop_timer {
 	struct loop *loop;
@@ -40,6 +41,11 @@ struct loop {
 	struct loop_timer **heap; /* 1-based binary heap by at_us */
 	size_t heap_count, heap_capacity;
 
+	/* Threads whose waits are over. They are woken at the end of the turn: one woken earlier would take the processor from the turn,
+	 * and what it could have answered together would be answered one by one. */
+	atomic_int *sleepers[SLEEPERS_MAX];
+	size_t sleeper_count;
+
 	struct task *ready_head, *ready_tail;
 	struct task *idle;
 	size_t idle_count, task_count;
@@ -54,5 +60,7 @@ long loop_timeout_ms(struct loop *loop);
 /* ---- loop_fiber.c, called by loop.c; loop's thread only ---- */
 /* Runs the fibers that are ready now; those that become ready meanwhile wait for the next round. Returns whether there were any. */
 bool loop_run_ready(struct loop *loop);
+/* Wakes the threads whose waits are over. Their waits may be out of scope by now: waking an address where nobody sleeps does nothing. */
+void loop_wake_sleepers(struct loop *loop);
 /* Frees the finished fibers kept for reuse; the loop does not run any more. A fiber still in progress is not freed. */
 void loop_free_fibers(struct loop *loop);

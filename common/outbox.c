@@ -426,7 +426,8 @@ struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *cli
 	outbox->batches = metric_counter("denizen_outbox_batches_total", "", "Batches handed to the ledger.");
 	outbox->failures = metric_counter("denizen_outbox_failures_total", "", "Batches that the ledger did not take.");
 	outbox->is_leader = metric_gauge("denizen_outbox_leader", "", "1 when this replica relays for its schema.");
-	outbox->nudges_sent = metric_counter("denizen_outbox_nudges_sent_total", "", "Hints to the replica that relays.");
+	outbox->nudges_sent =
+	    metric_counter("denizen_outbox_nudges_sent_total", "", "Hints to the replica that relays.");
 	outbox->nudges_taken = metric_counter("denizen_outbox_nudges_taken_total", "", "Hints from other replicas.");
 	uint8_t topic[OUTBOX_TOPIC_SIZE];
 	outbox_topic(source, topic);
