@@ -158,7 +158,7 @@ def sign_in_all(world, count):
 # ---- reads, hop, tokens ----
 
 def read_user(world):
-    seconds = world.seconds(8)
+    seconds = world.seconds(4)
     variables = {"BENCH_IDS": world.files / "ids"}
     world.wrk("read", 32, 1, **variables)
     figures = world.measure_pairs(
@@ -171,7 +171,7 @@ def read_user(world):
 
 
 def hop(world):
-    seconds = world.seconds(4)
+    seconds = world.seconds(2)
     figures = world.measure_pairs(lambda _: world.wrk("get", 32, seconds, "/bench/echo"),
                                   lambda _: world.wrk("get", 32, seconds, "/bench/hello"))
     cores = os.cpu_count()
@@ -216,7 +216,7 @@ def tokens(world):
 
 
 def introspect(world):
-    seconds = world.seconds(5)
+    seconds = world.seconds(3)
     figures = world.measure_pairs(lambda _: world.wrk("introspect", 32, seconds, BENCH_TOKENS=world.files / "tokens"),
                                   lambda _: world.wrk("get", 32, seconds, "/bench/hello"))
     return [row("check a token (introspect), 1,000 tokens in turn", rate(figures["rate"]), rate(figures["limit"]),
@@ -225,7 +225,7 @@ def introspect(world):
 
 
 def refresh_tokens(world):
-    seconds = world.seconds(6)
+    seconds = world.seconds(3)
     figures = world.measure_pairs(lambda _: world.wrk("refresh", 32, seconds, BENCH_REFRESH=world.files / "refresh"),
                                   lambda _: world.write_limit(seconds))
     return [row("refresh a token, durable, 32 connections", rate(figures["rate"]), rate(figures["limit"]), figures["ratio"],
@@ -243,7 +243,7 @@ def signatures(refreshed):
 
 
 def create_user(world):
-    seconds, lags = world.seconds(6), []
+    seconds, lags = world.seconds(3), []
 
     def by_denizen(number):
         figures = world.wrk("create", 32, seconds, BENCH_PREFIX=f"create{number}-")
@@ -264,7 +264,7 @@ def create_user(world):
 # ---- passwords ----
 
 def sign_in(world):
-    seconds, cores = world.seconds(6), os.cpu_count()
+    seconds, cores = world.seconds(4), os.cpu_count()
     variables = {"BENCH_USERS": SIGN_IN_USERS - 1, "BENCH_PASSWORD": PASSWORD}
     figures = world.measure_pairs(lambda _: world.wrk("sign_in", 12, seconds, **variables),
                                   lambda _: helper("bench-argon2", "rate", seconds, cores))
@@ -274,7 +274,7 @@ def sign_in(world):
 
 
 def storm(world, variables):
-    seconds, ids = world.seconds(5), {"BENCH_IDS": world.files / "ids"}
+    seconds, ids = world.seconds(4), {"BENCH_IDS": world.files / "ids"}
     signed_in = []
 
     def under_storm(_):

@@ -73,7 +73,7 @@ def print_table(rows):
     return "\n".join([*lines, "", *notes])
 
 
-def write_results(facts, rows, table, quick, busy):
+def write_results(facts, rows, table, quick, pairs, busy):
     commit = output_of("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = " and uncommitted changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
     date = time.strftime("%Y-%m-%d", time.gmtime())
@@ -81,7 +81,7 @@ def write_results(facts, rows, table, quick, busy):
     head = (f"# Benchmark of {date}, commit {commit}{changed}\n\n"
             f"{facts['cores']} cores ({facts['cpu']}), {facts['memory_mb']:,} MB, Linux {facts['kernel']}, gcc {facts['compiler']}; "
             f"{versions}. {'Quick run. ' if quick else ''}Load generators on the same machine; ratios are medians of "
-            f"{3} interleaved pairs. Others kept the cores {busy[0]:.0%} busy before the run and {busy[1]:.0%} after it"
+            f"{pairs} interleaved pairs. Others kept the cores {busy[0]:.0%} busy before the run and {busy[1]:.0%} after it"
             f"{'' if max(busy) < BUSY_MAX else ': too busy for these figures to count'}.\n\n")
     results = worlds.BENCH / "results"
     results.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ def main():
     table = print_table(rows)
     print(table)
     if not arguments.only:
-        worlds.say(f"written: {write_results(machine_facts(), rows, table, arguments.quick, busy)} and .json")
+        worlds.say(f"written: {write_results(machine_facts(), rows, table, arguments.quick, world.pairs, busy)} and .json")
 
 
 if __name__ == "__main__":
