@@ -115,6 +115,10 @@ static const char *const rights[] = {
     "ALTER DEFAULT PRIVILEGES IN SCHEMA \"%1$s\" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO \"%1$s\"",
     "ALTER DEFAULT PRIVILEGES IN SCHEMA \"%1$s\" GRANT USAGE, SELECT ON SEQUENCES TO \"%1$s\"",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"%1$s\" TO \"%1$s\"",
+    /* A table with the comment "append only" is one whose rows the service may not change. */
+    "DO $$ DECLARE name regclass; BEGIN FOR name IN SELECT oid FROM pg_class"
+    " WHERE relnamespace = '\"%1$s\"'::regnamespace AND obj_description(oid, 'pg_class') = 'append only'"
+    " LOOP EXECUTE format('REVOKE UPDATE, DELETE ON %%s FROM \"%1$s\"', name); END LOOP; END $$",
     "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA \"%1$s\" TO \"%1$s\"",
     "REVOKE INSERT, UPDATE, DELETE ON \"%1$s\".schema_migration FROM \"%1$s\"",
 };

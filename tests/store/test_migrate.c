@@ -91,3 +91,22 @@ Test(migrate, a_role_is_confined_to_its_schema)
 		cr_assert_not(store_sql_works(store.service, refused[i]), "%s", refused[i]);
 	store_close(&store);
 }
+
+Test(migrate, an_append_only_table_stays_so)
+{
+	static const struct migration ledger[] = {
+	    {1, "0001_init.sql", "CREATE TABLE thing (id int PRIMARY KEY); COMMENT ON TABLE thing IS 'append only';"},
+	    {0}};
+	struct store store;
+	store_open_empty(&store, "testone");
+	cr_assert_eq(migrate_run(store.owner, "testone", "test", ledger), ST_OK);
+	cr_assert(store_sql_works(store.service, "UPDATE testone.thing SET id = 1"), "the file did not take it away");
+	for (int again = 0; again < 2; again++) { /* each run gives the rights anew */
+		cr_assert_eq(migrate_run(store.owner, "testone", "test", ledger), ST_OK);
+		cr_assert(
+		    store_sql_works(store.service, "INSERT INTO testone.thing SELECT count(*) FROM testone.thing"));
+		cr_assert_not(store_sql_works(store.service, "UPDATE testone.thing SET id = 1"));
+		cr_assert_not(store_sql_works(store.service, "DELETE FROM testone.thing"));
+	}
+	store_close(&store);
+}

@@ -52,6 +52,14 @@ def test_a_role_may_work_with_its_rows_and_nothing_more(suite, role, sql):
     assert "denied" in done.stderr or "must be" in done.stderr or "not permitted" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("sql", ["UPDATE audit.event SET at_us = 0", "DELETE FROM audit.event", "INSERT INTO audit.event SELECT * FROM audit.event "
+                                 "ON CONFLICT (position) DO UPDATE SET at_us = 0"])
+def test_audit_itself_cannot_change_the_ledger(suite, sql):
+    assert run(suite, "audit", "SELECT count(*) FROM audit.event").returncode == 0
+    done = run(suite, "audit", sql)
+    assert done.returncode != 0 and "permission denied for table event" in done.stderr, done
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_is_an_ordinary_login(suite, role):
     row, = suite.psql(f"SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = '{role}'")
