@@ -89,9 +89,10 @@ write_secret() {
 	mv "$1.new" "$1"
 }
 
+# The supervisor of DATA, when it lives: the file outlives a crash of the machine, after which any program may have its number.
 supervisor_pid() {
 	local pid
 	[ -f "$DATA/run/status.json" ] || return 1
 	pid=$(sed -n 's/.*"supervisor": \([0-9]*\).*/\1/p' "$DATA/run/status.json")
-	[ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo "$pid"
+	[ -n "$pid" ] && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$DATA/run/plan" && echo "$pid"
 }

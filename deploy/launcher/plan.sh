@@ -72,6 +72,7 @@ write_plan() {
 		echo "log $DATA/logs/gateway.1.log"
 		bus_env gateway
 		echo "env DENIZEN_HTTP_PORT=$PORT"
+		echo "env DENIZEN_DRAIN_MS=0" # there is no other gateway to which a balancer could move
 		echo "env DENIZEN_ISSUER=$BASE_URL"
 		[ -z "${DENIZEN_BENCH_ROUTES:-}" ] || echo "env DENIZEN_BENCH_ROUTES=$DENIZEN_BENCH_ROUTES"
 		[ -z "${DENIZEN_RATE_LIMIT:-}" ] || echo "env DENIZEN_RATE_LIMIT=$DENIZEN_RATE_LIMIT"

@@ -157,7 +157,7 @@ command_down() {
 	pid=$(supervisor_pid) || { say "Denizen does not run in $DATA."; return; }
 	kill -TERM "$pid"
 	for ((i = 0; i < 1200; i++)); do
-		kill -0 "$pid" 2>/dev/null || { say "Denizen is stopped."; return; }
+		supervisor_pid >/dev/null || { say "Denizen is stopped."; return; }
 		sleep 0.05
 	done
 	die "the supervisor $pid does not stop; see $DATA/logs/supervisor.log."

@@ -87,6 +87,34 @@ def test_other_replicas_at_the_next_start(suite):
     assert good(suite.client().get("/v1/users/" + user["id"])) == user
 
 
+def test_the_operators_own_settings_win(suite):
+    """DATA/config/PROCESS.env is read last: also for a setting that the launcher gives itself."""
+    suite.launcher("down")
+    (suite.data / "config").mkdir(exist_ok=True)
+    (suite.data / "config/gateway.env").write_text("DENIZEN_LOG_LEVEL=debug\n")
+    try:
+        suite.launcher("up", "--detach")
+        good(suite.client().get("/v1/users"))
+        eventually(lambda: '"level":"debug"' in (suite.data / "logs/gateway.1.log").read_text())
+    finally:
+        (suite.data / "config/gateway.env").unlink()
+
+
+def test_down_ends_no_stranger(data):
+    """After a crash of the machine another program may have the number of the supervisor."""
+    (data / "d/run").mkdir(parents=True)
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        (data / "d/run/status.json").write_text(f'{{"supervisor": {stranger.pid}, "processes": []}}')
+        done = denizen("down", "--data", data / "d")
+        assert done.returncode == 0 and "does not run" in done.stderr, done
+        assert denizen("status", "--data", data / "d", "--json").stdout.strip() == '{"running": false}'
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def test_a_killed_supervisor_leaves_nothing_behind(suite):
     """Its processes end with it, Postgres too, and `up` resumes."""
     user = new_user(suite.client())
