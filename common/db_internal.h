@@ -175,6 +175,7 @@ struct db {
 	struct db_request *spare;  /* freed requests */
 	unsigned spare_count;
 	struct db_pool pool;
+	int64_t down_since_us, told_us; /* connecting fails since; the log has a line about it; 0 = no */
 	struct metric *latency[2], *lost, *reconnects;
 };
 

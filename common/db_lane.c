@@ -16,6 +16,8 @@
 #define BACKOFF_PATIENT 8           /* attempts before the doubling begins */
 #define CHECK_INTERVAL_US 1000000LL /* how often a lane looks whether its backend is alive */
 #define HUNG_GRACE_US 1000000LL     /* beyond the statement timeout */
+#define TELL_AFTER_US 1000000LL
+#define TELL_AGAIN_US 10000000LL
 
 static void lane_event(void *arg);
 static void lane_timer(void *arg);
@@ -131,15 +133,34 @@ static int64_t lane_backoff_us(struct db_lane *lane)
 	return most_us / 2 + (int64_t)(random % (uint32_t)(most_us / 2));
 }
 
+/* One line for all lanes: at once when connections are lost; when none can be made, after a time that a server needs to start; then
+ * now and again. */
+static void lane_tell(struct db_lane *lane, bool was_up, const char *reason)
+{
+	struct db *db = lane->db;
+	int64_t now_us = clock_monotonic_us();
+	if (!db->down_since_us)
+		db->down_since_us = now_us;
+	if (db->told_us ? now_us - db->told_us < TELL_AGAIN_US : !was_up && now_us - db->down_since_us < TELL_AFTER_US)
+		return;
+	db->told_us = now_us;
+	log_event(LOG_WARN, was_up ? "database connection lost" : "database cannot be reached", "reason", reason, "for_ms",
+	          LOG_NUM((now_us - db->down_since_us) / US_PER_MS), NULL);
+}
+
+static void lane_tell_up(struct db_lane *lane)
+{
+	if (lane->db->told_us)
+		log_event(LOG_INFO, "database is reached again", NULL);
+	lane->db->told_us = lane->db->down_since_us = 0;
+}
+
 void db_lane_lose(struct db_lane *lane, const char *reason)
 {
 	if (lane->state == DB_DOWN)
 		return;
 	bool was_up = lane->state == DB_UP;
-	/* The first failures of an outage and then some of them: a line for each attempt says nothing new. */
-	if (was_up || lane->failures < 3 || lane->failures % 30 == 0)
-		log_event(LOG_WARN, was_up ? "database connection lost" : "database cannot be reached", "reason",
-		          reason, "attempts", LOG_NUM(lane->failures), NULL);
+	lane_tell(lane, was_up, reason);
 	if (was_up)
 		metric_add(lane->db->reconnects, 1);
 	lane_disconnect(lane);
@@ -175,6 +196,7 @@ static void lane_up(struct db_lane *lane)
 	lane->failures = 0;
 	lane->progress_us = clock_monotonic_us();
 	atomic_fetch_add(&lane->db->lanes_up[lane->kind], 1);
+	lane_tell_up(lane);
 	lane->watch = loop_watch_fd(lane->db->loop, PQsocket(lane->conn), lane_event, lane);
 	loop_timer_set(lane->timer, lane->progress_us + CHECK_INTERVAL_US);
 	if (lane->kind == DB_LANE_TX)

@@ -182,6 +182,12 @@ def test_missing_privileges(data):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
+def warnings(directory):
+    """What Denizen's processes warned of."""
+    return [line for log in (directory / "logs").glob("*.log") for line in log.read_text().splitlines()
+            if '"level":"warn"' in line or '"level":"error"' in line]
+
+
 def test_an_ordinary_user_runs_a_suite(data):
     os.chown(data, pwd.getpwnam(NOBODY).pw_uid, -1)
     port = free_port()
@@ -190,6 +196,7 @@ def test_an_ordinary_user_runs_a_suite(data):
         assert done.returncode == 0, done
         credentials = json.loads((data / "d/credentials.json").read_text())
         assert credentials["base_url"].endswith(str(port)) and (data / "d/credentials.json").stat().st_mode & 0o777 == 0o600
+        assert not warnings(data / "d"), "a start as it should be has nothing to warn of"
     finally:
         assert denizen("down", "--data", data / "d", user=NOBODY).returncode == 0
 
