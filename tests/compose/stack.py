@@ -20,12 +20,12 @@ NO_MIRROR = re.compile(r"Temporary failure resolving|Could not connect|Unable to
 
 
 def compose_commands():
-    """The Compose commands of this machine: docker-compose (1.29 or later), `docker compose`."""
+    """The Compose commands of this machine: `docker compose`, docker-compose (1.29 or later). The first runs the stack."""
     found = []
-    if shutil.which("docker-compose"):
-        found.append(["docker-compose"])
     if run(["docker", "compose", "version"])[0] == 0:
         found.append(["docker", "compose"])
+    if shutil.which("docker-compose"):
+        found.append(["docker-compose"])
     if not found:
         raise Unusable("neither docker-compose nor docker compose is there: apt-get install docker-compose")
     return found
