@@ -144,8 +144,8 @@ static void lane_tell(struct db_lane *lane, bool was_up, const char *reason)
 	if (db->told_us ? now_us - db->told_us < TELL_AGAIN_US : !was_up && now_us - db->down_since_us < TELL_AFTER_US)
 		return;
 	db->told_us = now_us;
-	log_event(LOG_WARN, was_up ? "database connection lost" : "database cannot be reached", "reason", reason, "for_ms",
-	          LOG_NUM((now_us - db->down_since_us) / US_PER_MS), NULL);
+	log_event(LOG_WARN, was_up ? "database connection lost" : "database cannot be reached", "reason", reason,
+	          "for_ms", LOG_NUM((now_us - db->down_since_us) / US_PER_MS), NULL);
 }
 
 static void lane_tell_up(struct db_lane *lane)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define BATCH_MAX 500
+#define BATCH_MAX_BYTES (1024u * 1024) /* of events, about: far below what a message of the bus may have */
 #define BATCH_ARENA_BYTES (64u << 20)
 /* A revocation must be in the ledger within a second, also when the leader dies just before it. */
 #define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
@@ -87,6 +88,7 @@ struct batch {
 	struct arena *arena;
 	struct db_rows rows;
 	int64_t *ids;
+	size_t count; /* rows that it takes */
 	Audit__AppendRequest request;
 };
 
@@ -223,13 +225,14 @@ static enum status batch_read(struct outbox *outbox, struct batch *batch)
 
 static enum status batch_build(struct outbox *outbox, struct batch *batch)
 {
-	size_t count = (size_t)batch->rows.count;
+	size_t count = (size_t)batch->rows.count, bytes = 0;
 	Audit__AppendItem *items = arena_alloc(batch->arena, count * sizeof(*items));
 	Audit__AppendItem **list = arena_alloc(batch->arena, count * sizeof(*list));
 	batch->ids = arena_alloc(batch->arena, count * sizeof(*batch->ids));
 	if (!items || !list || !batch->ids)
 		return ST_RESOURCE_EXHAUSTED;
-	for (size_t i = 0; i < count; i++) {
+	size_t i;
+	for (i = 0; i < count && bytes < BATCH_MAX_BYTES; i++) {
 		int row = (int)i;
 		size_t len;
 		audit__append_item__init(&items[i]);
@@ -239,12 +242,14 @@ static enum status batch_build(struct outbox *outbox, struct batch *batch)
 		items[i].project_id.len = len;
 		items[i].event.data = (uint8_t *)db_bytes(&batch->rows, row, 2, &len);
 		items[i].event.len = len;
+		bytes += len;
 		list[i] = &items[i];
 	}
+	batch->count = i;
 	audit__append_request__init(&batch->request);
 	batch->request.source = outbox->source;
 	batch->request.items = list;
-	batch->request.n_items = count;
+	batch->request.n_items = batch->count;
 	return ST_OK;
 }
 
@@ -268,7 +273,7 @@ static enum status batch_send(struct outbox *outbox, struct batch *batch)
 		                    : "LEDGER REFUSES EVENTS: the outbox is stuck at its oldest rows",
 		          "source", outbox->source, "status", status_name(status), "field",
 		          call.ret_field ? call.ret_field : "", "reason", call.ret_reason ? call.ret_reason : "",
-		          "first_id", LOG_NUM(batch->ids[0]), "rows", LOG_NUM(batch->rows.count), NULL);
+		          "first_id", LOG_NUM(batch->ids[0]), "rows", LOG_NUM(batch->count), NULL);
 	return status;
 }
 
@@ -276,7 +281,7 @@ static enum status batch_delete(struct outbox *outbox, struct batch *batch)
 {
 	struct db_args args = {0};
 	struct db_rows rows = {0};
-	db_arg_int8s(&args, batch->arena, batch->ids, (size_t)batch->rows.count);
+	db_arg_int8s(&args, batch->arena, batch->ids, batch->count);
 	db_arg_id(&args, &outbox->holder);
 	db_arg_int8(&args, outbox->epoch);
 	enum status status = db_run(outbox->db, &stmt_delete, &args, batch->arena, 0, &rows);
@@ -297,8 +302,8 @@ static void outbox_measure_lag(struct outbox *outbox, const struct batch *batch)
 		metric_observe_us(outbox->lag, clock_wall_us() - event->at_us);
 }
 
-/* Moves one batch. *ret_moved: rows; 0 when there are none. */
-static enum status outbox_move(struct outbox *outbox, int *ret_moved)
+/* Moves one batch. *ret_more: there may be further rows. */
+static enum status outbox_move(struct outbox *outbox, bool *ret_more)
 {
 	struct batch batch = {.arena = arena_new(BATCH_ARENA_BYTES)};
 	enum status status = ST_UNAVAILABLE;
@@ -316,11 +321,11 @@ static enum status outbox_move(struct outbox *outbox, int *ret_moved)
 	}
 	if (status == ST_OK) {
 		metric_add(outbox->batches, 1);
-		metric_add(outbox->rows, batch.rows.count);
+		metric_add(outbox->rows, (int64_t)batch.count);
 	}
 out:
 	if (status == ST_OK)
-		*ret_moved = batch.rows.count;
+		*ret_more = batch.rows.count == BATCH_MAX || batch.count < (size_t)batch.rows.count;
 	arena_free(&batch.arena);
 	return status;
 }
@@ -367,7 +372,7 @@ static void outbox_back_off(struct outbox *outbox)
 
 static void outbox_turn(struct outbox *outbox)
 {
-	int moved = 0;
+	bool more = false;
 	outbox_keep_lease(outbox);
 	if (!outbox->leader) {
 		if (atomic_exchange(&outbox->poked, false))
@@ -378,15 +383,15 @@ static void outbox_turn(struct outbox *outbox)
 	}
 	/* Rows that are committed from here on are seen by the read or by a new poke. */
 	atomic_store(&outbox->poked, false);
-	enum status status = outbox_move(outbox, &moved);
+	enum status status = outbox_move(outbox, &more);
 	outbox_measure_depth(outbox);
 	if (status != ST_OK) {
 		outbox_back_off(outbox);
 		return;
 	}
 	outbox->backoff_us = BACKOFF_FIRST_US;
-	if (moved == BATCH_MAX)
-		return; /* there may be more */
+	if (more)
+		return;
 	outbox_purge(outbox);
 	outbox_sleep(outbox, POLL_US, true);
 }

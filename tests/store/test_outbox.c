@@ -46,6 +46,11 @@ static enum status ledger_append(struct client *client, struct client_call *call
 		atomic_fetch_sub(&ledger.refusals_left, 1);
 		return ledger.refusal;
 	}
+	size_t bytes = 0;
+	for (size_t i = 0; i < request->n_items; i++)
+		bytes += request->items[i]->event.len;
+	if (bytes > 2u * 1024 * 1024)
+		return ST_CONTENT_TOO_LARGE; /* as the bus does, at its bound */
 	for (size_t i = 0; i < request->n_items && atomic_load(&ledger.count) < SEEN_MAX; i++) {
 		int at = atomic_load(&ledger.count);
 		ledger.ids[at] = request->items[i]->outbox_id;
@@ -116,6 +121,21 @@ Test(outbox, rows_arrive_in_order_and_are_deleted)
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.relay_lease WHERE holder IS NULL"), 1);
 	store_close(&store);
 	outbox_free(&outbox);
+}
+
+Test(outbox, large_events_go_in_several_batches)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	store_sql(&store, "INSERT INTO testoutbox.outbox (project_id, event) SELECT gen_random_uuid(),"
+	                  " decode(repeat('00', 100000), 'hex') FROM generate_series(1, 90)");
+	struct outbox *outbox = relay_start(&store);
+	cr_assert(wait_count(90, 5000));
+	cr_assert(wait_empty(&store));
+	for (int i = 0; i < 90; i++)
+		cr_assert_eq(ledger.ids[i], i + 1);
+	cr_assert_leq(atomic_load(&ledger.calls), 20);
+	relay_close(&store, outbox);
 }
 
 Test(outbox, nothing_is_lost_while_the_ledger_or_the_database_is_away)
