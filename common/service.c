@@ -48,8 +48,10 @@ enum status call_peer(struct call *call, uint32_t method, const ProtobufCMessage
 	char label[16];
 	snprintf(label, sizeof(label), "%u", method);
 	struct client_call out = {.project = call->project, .actor = call->actor, .deadline_us = call->deadline_us};
-	if (!id_is_zero(&call->operation))
+	if (!id_is_zero(&call->operation)) {
 		out.operation = id_derive(&call->operation, label);
+		out.operation_hash = call->request_hash; /* a repeated chain finds this link's stored reply */
+	}
 	memcpy(out.trace, call->trace, sizeof(out.trace));
 	enum status status = client_send(call->run->client, &out, method, request, call->arena, ret_reply);
 	if (status != ST_OK) {
@@ -296,7 +298,7 @@ static void inbound_fill(struct inbound *inbound, const Bus__Header *header, con
 	inbound->arrived_us = clock_monotonic_us();
 	call->run = inbound->server->run;
 	call->deadline_us = inbound->arrived_us + (int64_t)header->timeout_ms * US_PER_MS;
-	call->caller = caller->process;
+	call->caller = process_find(caller->process)->name; /* the allow-list may be read anew meanwhile */
 	call->caller_project = caller->project;
 	call->actor = header->actor ? header->actor : ""; /* the header lies in the same arena */
 	if (header->has_project_id && header->project_id.len == ID_SIZE)

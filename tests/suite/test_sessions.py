@@ -349,3 +349,15 @@ def test_guesses_at_the_same_time_do_not_outrun_the_count(suite, fresh):
     # 64 per replica may be under way with a clean record; what comes after meets the count.
     assert suite.psql("SELECT max(failures) FROM session.throttle t JOIN identity.project p USING (project_id) "
                       f"WHERE project_id = '{uuid_of(fresh.project_id)}'") == [str(checked)]
+
+
+def test_a_chain_that_broke_in_the_middle_may_be_repeated(suite, project):
+    """Ending all sessions first moves the user's epoch in identity. If session then lost its own write, the repetition must not meet
+    that first step as a stranger's."""
+    user, tokens = new_session(project)
+    headers = {"Idempotency-Key": unique()}
+    path = f"/v1/users/{user['id']}/sessions"
+    assert project.delete(path, headers=headers).status == 204
+    suite.psql("DELETE FROM session.operation WHERE at_us = (SELECT max(at_us) FROM session.operation)")
+    assert project.delete(path, headers=headers).status == 204
+    assert not is_active(project, tokens["access_token"])
