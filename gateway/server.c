@@ -92,6 +92,8 @@ static void server_context_give(struct server_context *context)
 		secret_wipe(body.data, body.len);
 	if (response.len > 0)
 		secret_wipe(response.data, response.len);
+	if (context->out.len > 0)
+		secret_wipe(context->out.data, context->out.len);
 	server_buffer_trim(&body);
 	server_buffer_trim(&response);
 	server_buffer_trim(&context->out);
