@@ -154,8 +154,11 @@ static void *pool_thread(void *arg)
 		int64_t end_us = clock_monotonic_us();
 		metric_observe_us(pool->hash_time, end_us - start_us);
 		cpu_us = thread_cpu_us() - cpu_us;
+		struct share_times times;
+		bool looked = share_look(&times);
 		pthread_mutex_lock(&pool->lock);
-		share_note(&pool->share, cpu_us, end_us);
+		if (looked)
+			share_note(&pool->share, cpu_us, end_us, &times);
 		int64_t rest_us = share_rest_us(&pool->share, pool->threads, end_us - start_us, cpu_us);
 		pool_finish_job(pool, job, status, end_us - start_us + rest_us);
 		pthread_mutex_unlock(&pool->lock);

@@ -12,7 +12,7 @@
 #define PARTS 8 /* hashing gets one of so many on a crowded machine */
 
 /* The first line of proc(5) stat: user nice system idle iowait irq softirq, in ticks. */
-static bool times_read(struct share_times *ret_times)
+bool share_look(struct share_times *ret_times)
 {
 	long long field[7];
 	FILE *file = fopen("/proc/stat", "re");
@@ -41,19 +41,18 @@ void share_judge(struct share *share, const struct share_times *now)
 	share->hashed_us = 0;
 }
 
-void share_note(struct share *share, int64_t hashed_us, int64_t now_us)
+void share_note(struct share *share, int64_t hashed_us, int64_t now_us, const struct share_times *times)
 {
-	struct share_times times;
 	share->hashed_us += hashed_us;
-	if (now_us < share->next_us || !times_read(&times))
+	if (now_us < share->next_us)
 		return;
 	/* After a pause the last look says nothing of now. */
 	if (now_us > share->next_us + LOOK_EVERY_US) {
-		share->at = times;
+		share->at = *times;
 		share->hashed_us = 0;
 		share->crowded = false;
 	} else {
-		share_judge(share, &times);
+		share_judge(share, times);
 	}
 	share->next_us = now_us + LOOK_EVERY_US;
 }

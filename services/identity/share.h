@@ -17,8 +17,11 @@ struct share {
 	bool crowded;          /* others use more than two fifths of the machine */
 };
 
-/* Counts processor time that hashing took; looks at the machine every 200 ms. Under the pool's lock. */
-void share_note(struct share *share, int64_t hashed_us, int64_t now_us);
+/* Reads the machine's times; false when it does not tell them. Without the pool's lock: a hashing thread, which runs when nobody else
+ * wants to, must not hold it longer than an instant. */
+bool share_look(struct share_times *ret_times);
+/* Counts processor time that hashing took; judges every 200 ms by the times just read. Under the pool's lock. */
+void share_note(struct share *share, int64_t hashed_us, int64_t now_us, const struct share_times *times);
 /* What a look finds: others are what is busy without hashing. For tests; share_note calls it. */
 void share_judge(struct share *share, const struct share_times *now);
 /* How long a thread rests after a hash that took so long and so much processor time, when `threads` hash side by side: on a crowded
