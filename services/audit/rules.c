@@ -42,7 +42,7 @@ MUST_USE static enum status refuse(const char **ret_reason, const char *reason)
 enum status rules_describe_entry(struct entry *entry, struct arena *arena, const char **ret_reason)
 {
 	if (entry->event_len == 0 || entry->event_len > AUDIT_EVENT_MAX_BYTES)
-		return refuse(ret_reason, "the event must have 1 to 65536 bytes");
+		return refuse(ret_reason, "the event must have 1 to 131072 bytes");
 	/* protobuf-c's unpacked form needs a few times the packed size; the arena bounds it. */
 	Events__Event *event = events__event__unpack(arena_protobuf(arena), entry->event_len, entry->event);
 	if (!event)

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define AUDIT_BATCH_MAX 500                /* items of one Append */
-#define AUDIT_EVENT_MAX_BYTES (64 * 1024)  /* packed events.Event */
-#define AUDIT_READ_MAX 1000                /* entries of one reply */
+#define AUDIT_BATCH_MAX 500 /* items of one Append */
+#define AUDIT_EVENT_MAX_BYTES                                                                                          \
+	(128 * 1024)        /* packed events.Event; the largest, a user changed in all fields, has some 75,000 */
+#define AUDIT_READ_MAX 1000 /* entries of one reply */
 #define AUDIT_READ_MAX_BYTES (1024 * 1024) /* sum of events of one reply, about: one more may begin below it */
 #define AUDIT_WAIT_MAX_SEC 30
 

@@ -10,9 +10,10 @@
 #include <string.h>
 
 #define LOOKUP_MAX 500
-#define SMALL_PROJECT_USERS 2000 /* so many rows are read faster than an index that other projects share */
-#define DEEP_OFFSET 1000         /* from here on the nearer end of the list is looked for */
-#define INDEXED_RUN 3            /* letters and digits in a row that a trigram needs */
+#define REPLY_MAX_BYTES (3u * 1024 * 1024) /* of users in one reply: one more may begin below it */
+#define SMALL_PROJECT_USERS 2000           /* so many rows are read faster than an index that other projects share */
+#define DEEP_OFFSET 1000                   /* from here on the nearer end of the list is looked for */
+#define INDEXED_RUN 3                      /* letters and digits in a row that a trigram needs */
 
 static const char *const order_names[] = {
     [ORDER_CREATED_DESC] = "-created_at",
@@ -188,28 +189,31 @@ static enum status page_read(struct call *call, const struct user_query *query, 
 	return status == ST_OK ? store_user_list(&store, query, ret_page) : status;
 }
 
-/* Messages for count users. */
-static enum status users_reply(struct call *call, const struct user *users, size_t count, Identity__User ***ret_data)
+/* Messages for the first of *count users that have room in one reply; *count becomes their number. */
+static enum status users_reply(struct call *call, const struct user *users, size_t *count, Identity__User ***ret_data)
 {
-	Identity__User *messages = arena_alloc(call->arena, (count + 1) * sizeof(*messages));
-	Identity__User **data = arena_alloc(call->arena, (count + 1) * sizeof(*data));
+	size_t bytes = 0, fit = 0;
+	Identity__User *messages = arena_alloc(call->arena, (*count + 1) * sizeof(*messages));
+	Identity__User **data = arena_alloc(call->arena, (*count + 1) * sizeof(*data));
 	enum status status = messages && data ? ST_OK : ST_RESOURCE_EXHAUSTED;
-	for (size_t i = 0; i < count && status == ST_OK; i++) {
-		identity__user__init(&messages[i]);
-		data[i] = &messages[i];
-		status = record_reply(call, &users[i], &messages[i]);
+	for (; fit < *count && bytes < REPLY_MAX_BYTES && status == ST_OK; fit++) {
+		identity__user__init(&messages[fit]);
+		data[fit] = &messages[fit];
+		status = record_reply(call, &users[fit], &messages[fit]);
+		bytes += identity__user__get_packed_size(&messages[fit]);
 	}
-	if (status == ST_OK)
-		*ret_data = data;
+	*count = fit;
+	*ret_data = data;
 	return status;
 }
 
 enum status h_list_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
 {
+	const Identity__ListUsersRequest *request = (const Identity__ListUsersRequest *)request_base;
 	Identity__ListUsersReply *reply = (Identity__ListUsersReply *)reply_base;
 	struct user_query query = {0};
 	struct user_page page = {0};
-	enum status status = query_from_request(call, (const Identity__ListUsersRequest *)request_base, &query);
+	enum status status = query_from_request(call, request, &query);
 	if (status != ST_OK)
 		return status;
 	query.limit++; /* one more tells whether this is the last page */
@@ -217,15 +221,20 @@ enum status h_list_users(struct call *call, const ProtobufCMessage *request_base
 	query.limit--;
 	if (status != ST_OK)
 		return status;
-	bool more = page.count > (size_t)query.limit;
-	reply->n_data = more ? (size_t)query.limit : page.count;
+	reply->n_data = page.count > (size_t)query.limit ? (size_t)query.limit : page.count;
+	status = users_reply(call, page.users, &reply->n_data, &reply->data);
+	if (status != ST_OK)
+		return status;
+	bool more = page.count > reply->n_data;
+	/* A cursor goes on behind the last one shown; the next page by number would leave out those that had no room. */
+	if (request->has_page && more && reply->n_data < (size_t)query.limit)
+		return call_fail(call, ST_INVALID_ARGUMENT, "limit",
+		                 "These users are too large for one page: ask for fewer");
 	reply->has_total = true;
 	reply->total = page.total;
 	if (more)
 		reply->next = cursor_print(call->arena, query.order, &page.users[reply->n_data - 1]);
-	if (more && !reply->next)
-		return ST_RESOURCE_EXHAUSTED;
-	return users_reply(call, page.users, reply->n_data, &reply->data);
+	return more && !reply->next ? ST_RESOURCE_EXHAUSTED : ST_OK;
 }
 
 /* ---- look-up ---- */
@@ -337,7 +346,12 @@ static enum status lookup_reply(struct call *call, const struct lookup *lookup, 
 		if (j < page->count)
 			taken[j] = true;
 	}
-	return users_reply(call, users, reply->n_data, &reply->data);
+	size_t found = reply->n_data;
+	enum status status = users_reply(call, users, &reply->n_data, &reply->data);
+	if (status == ST_OK && reply->n_data < found)
+		return call_fail(call, ST_INVALID_ARGUMENT, "",
+		                 "These users are too large for one reply: look up fewer");
+	return status;
 }
 
 enum status h_lookup_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)

@@ -109,14 +109,17 @@ static size_t texts_unique(const char **texts, size_t count)
 static enum status apply_login_ids(struct call *call, const struct record_input *input, struct user *user)
 {
 	char login[RULES_LOGIN_SIZE];
-	if (input->login_id_count > 0) {
-		if (input->login_id_count > RULES_LOGIN_IDS_MAX)
-			return refuse(call, "login_ids", "A user has at most 20 additional login ids");
-		user->login_ids = arena_alloc(call->arena, input->login_id_count * sizeof(char *));
-		user->login_id_count = 0;
-		if (!user->login_ids)
-			return ST_RESOURCE_EXHAUSTED;
-	}
+	size_t kept_count = input->login_id_count > 0 ? 0 : user->login_id_count;
+	if (input->login_id_count > RULES_LOGIN_IDS_MAX)
+		return refuse(call, "login_ids", "A user has at most 20 additional login ids");
+	/* A list of its own: the record before the change has the same one. */
+	char **own = arena_alloc(call->arena, (input->login_id_count + kept_count + 1) * sizeof(*own));
+	if (!own)
+		return ST_RESOURCE_EXHAUSTED;
+	if (kept_count > 0)
+		memcpy(own, user->login_ids, kept_count * sizeof(*own));
+	user->login_ids = own;
+	user->login_id_count = kept_count;
 	for (size_t i = 0; i < input->login_id_count; i++) {
 		rules_reason reason = rules_login_canonical(input->login_ids[i], login);
 		if (reason)
@@ -402,7 +405,7 @@ static void values_of(struct arena *arena, const struct user *user, const char *
 		ret_values[VALUE_TEXTS + i] = json_text(arena, text_of(user, text_fields[i].user));
 }
 
-/* The database gives JSON back in another spelling than it got. */
+/* The same members in another order are no change. */
 static bool json_equal_text(const char *a, const char *b)
 {
 	if (text_equal(a, b))

@@ -137,7 +137,7 @@ enum status store_import_insert(struct store *store, const struct store_import *
 	    "search_text, "
 	    "version, epoch, updated_at_us, email_key) "
 	    "SELECT $1, r.id, r.status, r.ev, r.pv, r.created, r.email, r.phone, r.name, r.given, r.family, r.picture, "
-	    "r.external, string_to_array(r.logins, E'\\n'), r.attributes::jsonb, r.hash, r.search, 1, 0, $27, "
+	    "r.external, string_to_array(r.logins, E'\\n'), r.attributes, r.hash, r.search, 1, 0, $27, "
 	    "coalesce(r.email, '') FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
 	    "AS r (id, status, ev, pv, created, email, phone, name, given, family, picture, external, logins, "
 	    "attributes, "

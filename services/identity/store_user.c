@@ -22,7 +22,7 @@ enum status store_row_user(const struct db_rows *rows, int row, int first, struc
 	user.picture = db_text(rows, row, ++at);
 	user.external_id = db_text(rows, row, ++at);
 	enum status status = db_text_array(rows, row, ++at, arena, &user.login_ids, &user.login_id_count);
-	user.attributes = db_json(rows, row, ++at);
+	user.attributes = db_text(rows, row, ++at);
 	user.has_password = db_bool(rows, row, ++at);
 	user.version = db_int(rows, row, ++at);
 	user.epoch = db_int(rows, row, ++at);
@@ -110,7 +110,7 @@ static void args_add_user(struct db_args *args, struct store *store, const struc
 	db_arg_text(args, user->picture);
 	db_arg_text(args, user->external_id);
 	db_arg_texts(args, store->arena, (const char *const *)user->login_ids, user->login_id_count);
-	db_arg_jsonb(args, store->arena, user->attributes);
+	db_arg_text(args, user->attributes);
 	db_arg_text(args, user->password_hash);
 	db_arg_int8(args, user->version);
 	db_arg_int8(args, user->epoch);

@@ -46,7 +46,7 @@ Test(identity_users, create_read)
 	cr_assert(user->has_password && user->version == 1 && user->email_verified);
 	user = get_user(user->id, ST_OK);
 	cr_assert_str_eq(user->name, "Bob \"B\" Ünal");
-	cr_assert_str_eq(user->attributes_json, "{\"plan\": \"pro\"}");
+	cr_assert_str_eq(user->attributes_json, "{\"plan\":\"pro\"}");
 	cr_assert_eq(user->n_login_ids, 3);
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "1");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM operation"), "1");

@@ -1,8 +1,10 @@
 """Users: create, read, merge, delete; versions; unique values; status; look-up; the schema of attributes."""
+import json
+
 import pytest
 from denizen import Client
 from helpers import (PASSWORD, address, at_once, events, good, head, made, new_user, password, refused, sign_in, stranger_to,
-                     total, unique)
+                     total, unique, walk)
 
 FULL = {
     "status": "invited", "email_verified": True, "phone": "+4930123456", "phone_verified": True, "name": "Zoë Ünal",
@@ -379,3 +381,64 @@ def test_a_new_schema_holds_at_once_and_everywhere(fresh):
         for _ in range(10):
             assert new_user(fresh, attributes={name: "x"})["attributes"] == {name: "x"}
             refused(fresh.post("/v1/users", {"email": address()}), 400, "invalid_argument", "attributes." + name)
+
+
+def test_numbers_of_attributes_come_back_as_they_were_written(suite, fresh):
+    """A number with a large exponent must not grow in the database: neither the user nor the event about it has room for 309 digits."""
+    user = new_user(fresh, attributes={"a": [1e308] * 220, "n": 1e19, "small": 5e-324})
+    path = "/v1/users/" + user["id"]
+    assert good(fresh.get(path))["attributes"] == {"a": [1e308] * 220, "n": 1e19, "small": 5e-324}
+    assert good(fresh.patch(path, {"attributes": {"more": True}}))["attributes"]["n"] == 1e19
+    assert "attributes" not in {name for name, value in good(fresh.patch(path, {"attributes": None})).items() if value}
+    suite.settle()
+    assert [entry["event"]["type"] for entry in events(fresh) if entry["event"].get("user_id") == user["id"]] == [
+        "user_created", "user_updated", "user_updated"]
+
+
+def test_the_largest_change_has_room_in_the_ledger(suite, fresh):
+    """Every field at its bound, in characters that JSON must escape, changed into another such value."""
+    def largest(letter):
+        return {"attributes": {letter: letter * 16350}, "login_ids": [f'{i:02}{letter}' + '"' * 300 for i in range(20)],
+                "name": letter + '"' * 390, "given_name": letter + '"' * 390, "family_name": letter + '"' * 390,
+                "picture": "https://example.com/" + letter * 2000, "external_id": letter + '"' * 250}
+
+    user = new_user(fresh, **largest("a"))
+    changed = good(fresh.patch("/v1/users/" + user["id"], {**largest("b"), "attributes": {"a": None, "b": "b" * 16350}}))
+    assert changed["login_ids"] == sorted(largest("b")["login_ids"])
+    suite.settle()
+    entry = events(fresh)[-1]["event"]
+    assert entry["type"] == "user_updated" and {"attributes", "login_ids", "picture"} <= {change["field"] for change in entry["changes"]}
+
+
+def test_a_login_id_becomes_the_address(suite, fresh):
+    first, second, third = (address() for _ in range(3))
+    user = new_user(fresh, email=third, login_ids=[first, second])
+    path = "/v1/users/" + user["id"]
+    for email, logins in ((min(first, second), sorted([first, second])), (max(first, second), [max(first, second)])):
+        changed = good(fresh.patch(path, {"email": email}))
+        assert changed["email"] == email and changed["login_ids"] == logins
+    suite.settle()
+    changes = {change["field"]: change for change in events_of(fresh, user)[1]["changes"]}
+    assert changes["login_ids"]["before"] == sorted([first, second])
+
+
+def events_of(client, user):
+    return [entry["event"] for entry in events(client) if entry["event"].get("user_id") == user["id"]]
+
+
+def test_large_users_come_in_smaller_pages(suite, fresh):
+    rows = [{"email": address(), "attributes": {"text": "x" * 16000}} for _ in range(300)]
+    body = b"\n".join(json.dumps(row).encode() for row in rows)
+    reply = fresh.call("POST", "/v1/users/import", raw=body, headers={"Content-Type": "application/x-ndjson"})
+    assert reply.status == 200 and reply.body.count(b'"created"') == 300
+    first = good(fresh.get("/v1/users?limit=1000"))
+    assert 100 < len(first["data"]) < 300 and first["total"] == 300 and first["next"]
+    users, totals = walk(fresh, "/v1/users", 1000)
+    assert len({user["id"] for user in users}) == 300 and set(totals) == {300}
+    refused(fresh.get("/v1/users?limit=1000&page=1"), 400, "invalid_argument", "limit")
+    assert len(good(fresh.get("/v1/users?limit=100&page=3"))["data"]) == 100
+    ids = [user["id"] for user in users]
+    refused(fresh.post("/v1/users/lookup", {"ids": ids}), 400, "invalid_argument")
+    assert len(good(fresh.post("/v1/users/lookup", {"ids": ids[:100]}))["data"]) == 100
+    exported = fresh.get("/v1/users/export")
+    assert exported.status == 200 and exported.body.count(b"\n") == 300
