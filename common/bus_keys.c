@@ -126,16 +126,37 @@ enum status bus_keys_ensure(const char *dir)
 	return status;
 }
 
+/* Whether the allow-list has the key of a pair. */
+static bool allow_has(const char *dir, const char *name)
+{
+	char path[PATH_SIZE], key[64] = "", line[256];
+	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
+	FILE *file = fopen(path, "re");
+	bool found = false, read = file && fgets(key, sizeof(key), file);
+	if (file)
+		fclose(file);
+	key[strcspn(key, "\r\n")] = '\0';
+	snprintf(path, sizeof(path), "%s/public/allow", dir);
+	file = read && key[0] ? fopen(path, "re") : NULL;
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strncmp(line, key, strlen(key)) == 0;
+	if (file)
+		fclose(file);
+	return found;
+}
+
 enum status bus_keys_add_subscriber(const char *dir, const char *name, const struct id *project)
 {
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
 	if (len == 0 || len > 40 || name[len] != '\0')
 		return ST_INVALID_ARGUMENT;
-	if (process_find(name) || pair_exists(dir, name))
+	bool made = pair_exists(dir, name);
+	if (process_find(name) || (made && allow_has(dir, name)))
 		return ST_ALREADY_EXISTS;
 	char text[ID_TEXT_SIZE] = "";
 	if (project)
 		id_format("prj", project, text);
-	enum status status = pair_make(dir, name);
+	/* A run that was cut off between the pair and its line in the list is completed. */
+	enum status status = made ? ST_OK : pair_make(dir, name);
 	return status == ST_OK ? allow_add(dir, name, "subscriber", text) : status;
 }

@@ -62,6 +62,12 @@ Test(bus_keys, subscribers_are_bound_to_a_project)
 	cr_assert_eq(bus_keys_ensure(dir), ST_OK);
 	cr_expect_eq(bus_keys_add_subscriber(dir, "billing", &project), ST_OK);
 	cr_expect_eq(bus_keys_add_subscriber(dir, "mirror", NULL), ST_OK);
+	char allow[64];
+	snprintf(allow, sizeof(allow), "%s/public/allow", dir);
+	cr_assert_eq(unlink(allow), 0);
+	cr_assert_eq(bus_keys_ensure(dir), ST_OK);
+	cr_expect_eq(bus_keys_add_subscriber(dir, "mirror", NULL), ST_OK, "its line was never written");
+	cr_expect_eq(bus_keys_add_subscriber(dir, "billing", &project), ST_OK);
 	cr_expect_eq(bus_keys_add_subscriber(dir, "billing", NULL), ST_ALREADY_EXISTS);
 	cr_expect_eq(bus_keys_add_subscriber(dir, "gateway", NULL), ST_ALREADY_EXISTS);
 	cr_expect_eq(bus_keys_add_subscriber(dir, "../x", NULL), ST_INVALID_ARGUMENT);
