@@ -14,14 +14,15 @@ api() {
 	esac
 }
 
-# The eight fields that a project's owner needs, from a project id and its management key. Makes keys and an administrator.
+# The eight fields that a project's owner needs, from a project id, its management key and a password. Makes keys, and an administrator
+# when an earlier run did not come so far.
 project_credentials() {
-	local project=$1 key=$2 api_key client admin_email admin_password
+	local project=$1 key=$2 admin_password=$3 api_key client admin_email found
 	api_key=$(api "$key" POST /v1/keys '{"kind": "api", "name": "default", "scopes": ["users:read", "sessions:*", "tokens:introspect", "claims:read"]}')
 	client=$(api "$key" POST /v1/keys '{"kind": "client", "name": "default", "scopes": ["users:read", "sessions:*", "tokens:introspect", "claims:*"]}')
 	admin_email=admin@${project#prj_}.localhost
-	admin_password=$(random_hex 12)
-	api "$key" POST /v1/users "$(PASSWORD=$admin_password jq -n --arg e "$admin_email" '{email: $e, password: env.PASSWORD, name: "Administrator", email_verified: true}')" >/dev/null
+	found=$(api "$key" POST /v1/users/lookup "$(jq -n --arg e "$admin_email" '{emails: [$e]}')" | jq '.data | length')
+	[ "$found" != 0 ] || api "$key" POST /v1/users "$(PASSWORD=$admin_password jq -n --arg e "$admin_email" '{email: $e, password: env.PASSWORD, name: "Administrator", email_verified: true}')" >/dev/null
 	# Not by --arg: a command line is there for every user of the machine to see, an environment is not.
 	KEY=$key API_KEY=$api_key CLIENT=$client PASSWORD=$admin_password jq -n --arg base_url "$BASE_URL" --arg project_id "$project" --arg admin_email "$admin_email" \
 		'(env.API_KEY | fromjson) as $api | (env.CLIENT | fromjson) as $client |
@@ -32,9 +33,12 @@ project_credentials() {
 make_credentials() {
 	local credentials
 	[ -s "$DATA/run/bootstrap.json" ] || die "$DATA/credentials.json and $DATA/run/bootstrap.json are both gone, so the first management key is not known any more; restore one of them from a backup."
-	credentials=$(project_credentials "$(jq -r .project_id "$DATA/run/bootstrap.json")" "$(jq -r .management_key "$DATA/run/bootstrap.json")") || exit 1
+	# Kept until the credentials are written: a run that was cut off after it made the administrator is repeated with the same password.
+	[ -s "$DATA/run/admin.password" ] || random_hex 12 | write_secret "$DATA/run/admin.password"
+	credentials=$(project_credentials "$(jq -r .project_id "$DATA/run/bootstrap.json")" "$(jq -r .management_key "$DATA/run/bootstrap.json")" \
+		"$(cat "$DATA/run/admin.password")") || exit 1
 	write_secret "$DATA/credentials.json" <<<"$credentials"
-	rm -f "$DATA/run/bootstrap.json"
+	rm -f "$DATA/run/bootstrap.json" "$DATA/run/admin.password"
 }
 
 # Reads the credentials of this data directory (or those given with --project-credentials).
@@ -51,7 +55,7 @@ command_project() {
 	load_credentials
 	local reply credentials
 	reply=$(api "$MANAGEMENT_KEY" POST /v1/projects "$(jq -n --arg n "${ARGS[1]}" '{name: $n}')") || exit 1
-	credentials=$(project_credentials "$(jq -r .id <<<"$reply")" "$(jq -r .management_key.secret <<<"$reply")") || exit 1
+	credentials=$(project_credentials "$(jq -r .id <<<"$reply")" "$(jq -r .management_key.secret <<<"$reply")" "$(random_hex 12)") || exit 1
 	if [ $JSON = yes ]; then
 		printf '%s\n' "$credentials"
 	else
@@ -80,17 +84,17 @@ command_subscriber() {
 # Sends the file as it is; rows that exist are skipped, so an interrupted import is resumed by running it again.
 command_import() {
 	parse_options "$@"
-	local file=${ARGS[0]:-} results
+	local file=${ARGS[0]:-} results status failed=0
 	[ -r "$file" ] || die "the file ${file:-(none)} cannot be read."
 	load_credentials
 	results=$(mktemp)
-	curl -sS -N -X POST -T "$file" -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
-		-H @<(printf 'Authorization: Bearer %s\n' "$MANAGEMENT_KEY") "$BASE_URL/v1/users/import" >"$results" ||
+	status=$(curl -sS -N -X POST -T "$file" -o "$results" -w '%{http_code}' -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
+		-H @<(printf 'Authorization: Bearer %s\n' "$MANAGEMENT_KEY") "$BASE_URL/v1/users/import") ||
 		die "the connection broke; run the same command again, rows that were imported are skipped."
+	[ "$status" = 200 ] || die "the import was refused ($status): $(jq -r '[.title, .detail, .field] | map(select(. != null)) | join("; ")' "$results")."
 	# The first refusals are enough to see what is wrong with a file.
 	jq -c 'select(.status == "error" or .title != null)' "$results" | sed -n 1,20p >&2
 	jq -rn '[inputs.status] | group_by(.) | map("\(.[0]): \(length)") | join("  ")' "$results"
-	local failed=0
 	grep -q '"status":"error"' "$results" && failed=1
 	rm -f "$results"
 	return $failed

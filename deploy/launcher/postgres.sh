@@ -36,28 +36,30 @@ make_socket_dir() {
 	chmod "$3" "$wanted"
 }
 
+# Under another name until the cluster is whole: a start that was cut off begins anew.
 postgres_init() {
-	mkdir -p "$DATA/postgres"
-	is_root && chown postgres: "$DATA/postgres"
-	chmod 700 "$DATA/postgres"
 	make_socket_dir postgres "$(postgres_user)" 755
 	[ -f "$DATA/postgres/PG_VERSION" ] && return
 	step "making a Postgres cluster in $DATA/postgres"
+	[ ! -e "$DATA/postgres" ] || rmdir "$DATA/postgres" 2>/dev/null || die "$DATA/postgres is there but holds no Postgres cluster; move it away, or choose another directory with --data."
+	rm -rf "$DATA/postgres.new"
+	mkdir -m 700 "$DATA/postgres.new"
+	is_root && chown postgres: "$DATA/postgres.new"
 	random_hex 24 | write_secret "$DATA/secrets/owner.password"
 	local log password
 	log=$(mktemp)
 	password=$(mktemp)
 	cat "$DATA/secrets/owner.password" >"$password"
 	is_root && chown postgres: "$password"
-	if ! as_postgres "$PG_BIN/initdb" -D "$DATA/postgres" -U denizen_owner --pwfile="$password" --auth=scram-sha-256 \
+	if ! as_postgres "$PG_BIN/initdb" -D "$DATA/postgres.new" -U denizen_owner --pwfile="$password" --auth=scram-sha-256 \
 		--encoding=UTF8 --locale=C.UTF-8 --data-checksums >"$log" 2>&1; then
 		tail -n 3 "$log" >&2
 		rm -f "$log" "$password"
-		rm -rf "$DATA/postgres"
+		rm -rf "$DATA/postgres.new"
 		die "initdb failed; its last lines are above. Is the disk full?"
 	fi
 	rm -f "$log" "$password"
-	cat >>"$DATA/postgres/postgresql.conf" <<TEXT
+	cat >>"$DATA/postgres.new/postgresql.conf" <<TEXT
 # Denizen: private cluster, reached through its socket only
 listen_addresses = ''
 unix_socket_directories = '$(socket_dir postgres)'
@@ -69,6 +71,8 @@ logging_collector = off
 autovacuum_naptime = 5s
 idle_in_transaction_session_timeout = 10000
 TEXT
+	sync "$DATA/postgres.new/postgresql.conf"
+	mv -T "$DATA/postgres.new" "$DATA/postgres"
 }
 
 owner_uri() {

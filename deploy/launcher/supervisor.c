@@ -183,10 +183,10 @@ static int start_due(void)
 	for (int i = 0; i < plan.count; i++) {
 		if (running[i].pid)
 			continue;
-		if (running[i].start_at_ms <= now) {
+		if (running[i].start_at_ms <= now)
 			process_start(i);
-			continue;
-		}
+		if (running[i].pid)
+			continue; /* else the fork failed, and is due again */
 		int64_t left = running[i].start_at_ms - now;
 		next_ms = next_ms < 0 || left < next_ms ? left : next_ms;
 	}

@@ -71,36 +71,48 @@ ready_wait() {
 }
 
 migrate_all() {
-	local service stamp
-	stamp=$(cat "$ROOT"/services/*/schema/*.sql | sha256sum | cut -c1-16)
-	[ "$(cat "$DATA/run/migrated" 2>/dev/null)" = "$stamp" ] && return
+	local service
 	step "migrating the schemas"
 	for service in $SERVICES; do
 		run_service "$service" migrate 2>>"$DATA/logs/migrate.log" ||
 			{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the schema of $service could not be migrated; the last lines of $DATA/logs/migrate.log are above."; }
 	done
-	echo "$stamp" >"$DATA/run/migrated"
 }
 
-# Postgres alone first when schemas may have to change; it goes on running under the supervisor afterwards.
+# Makes the first project, when there is none. A start that was cut off leaves a file whose key nobody knows: the command knows it and
+# replaces it, so it runs until the credentials are there.
+bootstrap() {
+	[ -s "$DATA/credentials.json" ] && return
+	step "creating the first project"
+	run_service identity bootstrap --name default --out "$DATA/run/bootstrap.json" 2>>"$DATA/logs/migrate.log" ||
+		{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the first project could not be created; see $DATA/logs/migrate.log."; }
+}
+
+# Postgres alone first when schemas may have to change; it goes on running under the supervisor afterwards. The stamp comes last: what
+# was cut off before is done again.
 prepare_database() {
-	[ -f "$DATA/run/migrated" ] && [ "$(cat "$DATA/run/migrated")" = "$(cat "$ROOT"/services/*/schema/*.sql | sha256sum | cut -c1-16)" ] && return
-	local pid
-	as_postgres "$PG_BIN/postgres" -D "$DATA/postgres" >>"$DATA/logs/postgres.log" 2>&1 &
+	local pid stamp
+	stamp=$(cat "$ROOT"/services/*/schema/*.sql | sha256sum | cut -c1-16)
+	[ "$(cat "$DATA/run/migrated" 2>/dev/null)" = "$stamp" ] && return
+	as_postgres "$PG_BIN/postgres" -D "$DATA/postgres" >>"$DATA/logs/postgres.log" 2>&1 9>&- &
 	pid=$!
 	# Whatever fails from here on, the cluster is not left running.
 	trap 'as_postgres "$PG_BIN/pg_ctl" -D "$DATA/postgres" -m fast -s stop 2>/dev/null' EXIT
 	postgres_wait
 	postgres_database
 	migrate_all
-	if [ ! -s "$DATA/run/bootstrap.json" ]; then
-		step "creating the first project"
-		run_service identity bootstrap --name default --out "$DATA/run/bootstrap.json" 2>>"$DATA/logs/migrate.log" ||
-			{ tail -n 3 "$DATA/logs/migrate.log" >&2; die "the first project could not be created; see $DATA/logs/migrate.log."; }
-	fi
+	bootstrap
 	trap - EXIT
 	as_postgres "$PG_BIN/pg_ctl" -D "$DATA/postgres" -m fast -s stop
 	wait "$pid" || true
+	echo "$stamp" >"$DATA/run/migrated.new"
+	mv "$DATA/run/migrated.new" "$DATA/run/migrated"
+}
+
+# One start at a time: this shell holds the lock until it ends, the processes it starts do not.
+lock_data() {
+	exec 9>"$DATA/.lock"
+	flock -n 9 || die "another ./denizen up is working on $DATA; wait for it."
 }
 
 prepare() {
@@ -108,6 +120,7 @@ prepare() {
 	[ -n "${DENIZEN_BIN:-}" ] && BIN=$DENIZEN_BIN || build release
 	mkdir -p "$DATA" 2>/dev/null || die "the directory $DATA cannot be made; choose another with --data."
 	[ -w "$DATA" ] || die "the directory $DATA is not writable by $(id -un); choose another with --data."
+	lock_data
 	settings
 	check_replicas
 	check_reachable
@@ -129,15 +142,16 @@ command_up() {
 	if pid=$(supervisor_pid); then
 		settings
 		say "Denizen is already running on http://127.0.0.1:$PORT (supervisor $pid); ./denizen down stops it."
+		[ -s "$DATA/credentials.json" ] || make_credentials
 		return
 	fi
 	say "Denizen: starting in $DATA"
 	prepare
-	setsid "$BIN/deploy/denizen-supervisor" "$DATA/run/plan" "$DATA/run/status.json" >>"$DATA/logs/supervisor.log" 2>&1 </dev/null &
+	setsid "$BIN/deploy/denizen-supervisor" "$DATA/run/plan" "$DATA/run/status.json" >>"$DATA/logs/supervisor.log" 2>&1 </dev/null 9>&- &
 	pid=$!
 	trap 'kill -TERM $pid 2>/dev/null; wait $pid; exit 1' INT TERM
 	(ready_wait "$pid") || { kill -TERM "$pid" 2>/dev/null; wait "$pid"; exit 1; }
-	[ -s "$DATA/credentials.json" ] || make_credentials
+	[ -s "$DATA/credentials.json" ] || (make_credentials) || { kill -TERM "$pid" 2>/dev/null; wait "$pid"; exit 1; }
 	say "Denizen is ready: $BASE_URL"
 	say "  keys and the first administrator: $DATA/credentials.json"
 	say "  API description: $BASE_URL/openapi.json    logs: $DATA/logs"

@@ -1,4 +1,5 @@
 """./denizen up, down and what they say when something is in the way: one sentence that says what to do."""
+import fcntl
 import json
 import os
 import pwd
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from denizen import BIN, ROOT, Suite, eventually, free_port
+from denizen import BIN, ROOT, Client, Suite, eventually, free_port
 from helpers import good, new_user
 from test_disk import SmallDisk
 
@@ -98,6 +99,62 @@ def test_the_operators_own_settings_win(suite):
         eventually(lambda: '"level":"debug"' in (suite.data / "logs/gateway.1.log").read_text())
     finally:
         (suite.data / "config/gateway.env").unlink()
+
+
+def test_a_first_start_that_was_cut_off_is_done_again(data):
+    """initdb was killed; then bootstrap wrote its file and died before its commit: the key in it belongs to nobody."""
+    directory, port = data / "d", free_port()
+    (directory / "postgres").mkdir(parents=True)
+    (directory / "postgres.new").mkdir()
+    (directory / "postgres.new/PG_VERSION").write_text("15\n")
+    binaries = data / "bin"
+    shutil.copytree(BIN, binaries, symlinks=True, ignore=shutil.ignore_patterns("*.o", "*.a", "CMakeFiles"))
+    identity = binaries / "services/identity/denizen-identity"
+    identity.rename(identity.with_name("real"))
+    identity.write_text('''#!/bin/sh
+[ "$1" = bootstrap ] || exec "$(dirname "$0")/real" "$@"
+echo '{"project_id": "prj_01m80r9kcje308npnpk1rscm8q", "management_key": "dmk_lost"}' >"$5"
+exit 1
+''')
+    identity.chmod(0o755)
+    refused(denizen("up", "--data", directory, "--port", port, "--detach", environment={"DENIZEN_BIN": str(binaries)}), "first project")
+    try:
+        done = denizen("up", "--data", directory, "--port", port, "--detach")
+        assert done.returncode == 0, done
+        credentials = json.loads((directory / "credentials.json").read_text())
+        assert good(Client(port, key=credentials["management_key"]).get("/v1/users"))["total"] == 1
+    finally:
+        assert denizen("down", "--data", directory).returncode == 0
+
+
+def test_credentials_that_were_cut_off_are_made_again(suite):
+    """The administrator was made, the file was not: the next `up` finishes, with the password of the first."""
+    file = suite.data / "credentials.json"
+    before = json.loads(file.read_text())
+    (suite.data / "run/bootstrap.json").write_text(json.dumps({name: before[name] for name in ("project_id", "management_key")}))
+    (suite.data / "run/admin.password").write_text(before["admin_password"])
+    file.unlink()
+    done = denizen("up", "--data", suite.data, "--detach")
+    assert done.returncode == 0 and "already running" in done.stderr, done
+    after = json.loads(file.read_text())
+    assert {name for name in before if before[name] != after[name]} <= {"api_key", "client_id", "client_secret"}
+    assert not (suite.data / "run/bootstrap.json").exists() and not (suite.data / "run/admin.password").exists()
+    made = suite.client().post("/v1/sessions", {"email": after["admin_email"], "password": after["admin_password"]})
+    assert made.status == 201, made
+
+
+def test_a_refused_import_is_no_success(suite, data):
+    bad = {**suite.credentials, "management_key": "dmk_" + "x" * 30}
+    (data / "bad.json").write_text(json.dumps(bad))
+    (data / "users.ndjson").write_text('{"email": "nobody@example.com"}\n')
+    refused(denizen("import", data / "users.ndjson", "--data", suite.data, "--project-credentials", data / "bad.json"), "refused (401)")
+
+
+def test_two_starts_at_once(data):
+    (data / "d").mkdir()
+    with open(data / "d/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(denizen("up", "--data", data / "d", "--port", free_port(), "--detach"), "another ./denizen up")
 
 
 def test_down_ends_no_stranger(data):
