@@ -109,16 +109,16 @@ struct client *bus_config_client(const struct bus_config *config, struct loop *l
 static bool allow_line_parse(char *line, struct allow_entry *ret_entry)
 {
 	struct allow_entry entry = {0};
-	char project[ID_TEXT_SIZE] = "";
+	char process[32], project[ID_TEXT_SIZE] = "";
 	line[strcspn(line, "\r\n")] = '\0';
 	if (line[0] == '#')
 		return false;
-	int fields = sscanf(line, "%40s %31s %39s", entry.key, entry.process, project);
-	if (fields < 2 || strlen(entry.key) != Z85_KEY_SIZE - 1 || !process_find(entry.process))
+	int fields = sscanf(line, "%40s %31s %39s", entry.key, process, project);
+	if (fields < 2 || strlen(entry.key) != Z85_KEY_SIZE - 1 || !(entry.process = process_find(process)))
 		return false;
 	if (fields == 3 && !id_parse("prj", project, &entry.project))
 		return false;
-	snprintf(entry.user_id, sizeof(entry.user_id), "%s:%s", entry.process, entry.key);
+	snprintf(entry.user_id, sizeof(entry.user_id), "%s:%s", process, entry.key);
 	*ret_entry = entry;
 	return true;
 }

@@ -28,9 +28,9 @@ struct client *bus_config_client(const struct bus_config *config, struct loop *l
 /* One line of the allow-list. */
 struct allow_entry {
 	char key[Z85_KEY_SIZE];
-	char process[32];
-	struct id project; /* subscribers bound to one project; zero = none */
-	char user_id[96];  /* what ZAP reports for a connection of this key */
+	const struct process_info *process; /* in the static table */
+	struct id project;                  /* subscribers bound to one project; zero = none */
+	char user_id[96];                   /* what ZAP reports for a connection of this key */
 };
 #define ALLOW_MAX 256
 struct allow_list {

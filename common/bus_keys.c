@@ -14,6 +14,7 @@
 #include <zmq.h>
 
 #define PATH_SIZE 512
+#define PUBLIC_KEY_SIZE 64
 
 /* Writes a whole file under another name and moves it into place, so that a reader sees all of it or nothing. */
 static enum status file_write(const char *path, mode_t mode, const char *text)
@@ -76,11 +77,14 @@ static bool line_is_of(const char *line, const char *process)
 	return sscanf(line, "%*40s %31s", name) == 1 && strcmp(name, process) == 0;
 }
 
-/* Copies the allow-list without the lines of `process` (NULL = all lines); a replaced key is admitted no more. */
-static void allow_copy(const char *path, const char *process, const char *line, struct buf *ret_text)
+/* Copies the allow-list without the lines of `process` (NULL = all lines); a replaced key is admitted no more. False when there is
+ * a list that cannot be read: a new one in its place would shut everybody out. */
+static bool allow_copy(const char *path, const char *process, const char *line, struct buf *ret_text)
 {
 	char old[256];
 	FILE *file = fopen(path, "re");
+	if (!file && errno != ENOENT)
+		return false;
 	while (file && fgets(old, sizeof(old), file)) {
 		if (strcmp(old, line) != 0 && !(process && line_is_of(old, process)))
 			buf_add_str(ret_text, old);
@@ -89,24 +93,32 @@ static void allow_copy(const char *path, const char *process, const char *line, 
 		fclose(file);
 	buf_add_str(ret_text, line);
 	buf_add_char(ret_text, '\0');
+	return buf_ok(ret_text);
+}
+
+/* The public key of a pair as text; empty when it cannot be read. */
+static void public_key_read(const char *dir, const char *name, char ret_key[PUBLIC_KEY_SIZE])
+{
+	char path[PATH_SIZE];
+	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
+	FILE *file = fopen(path, "re");
+	if (!file || !fgets(ret_key, PUBLIC_KEY_SIZE, file))
+		ret_key[0] = '\0';
+	if (file)
+		fclose(file);
+	ret_key[strcspn(ret_key, "\r\n")] = '\0';
 }
 
 /* Puts "<key> <process> <rest>" for a public key file into the allow-list. A process has one line, subscribers have many. */
 static enum status allow_add(const char *dir, const char *name, const char *process, const char *rest)
 {
-	char path[PATH_SIZE], key[64] = "", line[256];
-	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
-	FILE *file = fopen(path, "re");
-	if (!file || !fgets(key, sizeof(key), file))
-		key[0] = '\0';
-	if (file)
-		fclose(file);
-	key[strcspn(key, "\r\n")] = '\0';
+	char path[PATH_SIZE], key[PUBLIC_KEY_SIZE], line[256];
+	public_key_read(dir, name, key);
 	snprintf(line, sizeof(line), "%s %s%s%s\n", key, process, rest[0] ? " " : "", rest);
 	snprintf(path, sizeof(path), "%s/public/allow", dir);
 	struct buf text = {0};
-	allow_copy(path, strcmp(name, process) == 0 ? process : NULL, line, &text);
-	enum status status = buf_ok(&text) ? file_write(path, 0644, text.data) : ST_INTERNAL;
+	bool copied = allow_copy(path, strcmp(name, process) == 0 ? process : NULL, line, &text);
+	enum status status = copied ? file_write(path, 0644, text.data) : ST_INTERNAL;
 	buf_free(&text);
 	return status;
 }
@@ -129,15 +141,11 @@ enum status bus_keys_ensure(const char *dir)
 /* Whether the allow-list has the key of a pair. */
 static bool allow_has(const char *dir, const char *name)
 {
-	char path[PATH_SIZE], key[64] = "", line[256];
-	snprintf(path, sizeof(path), "%s/public/%s.pub", dir, name);
-	FILE *file = fopen(path, "re");
-	bool found = false, read = file && fgets(key, sizeof(key), file);
-	if (file)
-		fclose(file);
-	key[strcspn(key, "\r\n")] = '\0';
+	char path[PATH_SIZE], key[PUBLIC_KEY_SIZE], line[256];
+	bool found = false;
+	public_key_read(dir, name, key);
 	snprintf(path, sizeof(path), "%s/public/allow", dir);
-	file = read && key[0] ? fopen(path, "re") : NULL;
+	FILE *file = key[0] ? fopen(path, "re") : NULL;
 	while (file && !found && fgets(line, sizeof(line), file))
 		found = strncmp(line, key, strlen(key)) == 0;
 	if (file)
