@@ -33,6 +33,8 @@ def data():
     path = Path(tempfile.mkdtemp(prefix="denizen-launcher-"))
     os.chmod(path, 0o755)
     yield path
+    if (path / "d/run/status.json").exists():  # a test that failed may have started what it expected to be refused
+        denizen("down", "--data", path / "d")
     shutil.rmtree(path, ignore_errors=True)
 
 
