@@ -14,9 +14,7 @@
 #define HEADER_MAX 192
 
 struct jwt_key {
-	EVP_PKEY *pkey;
-	EVP_MD_CTX *prepared; /* initialised for signing; copied for each signature */
-	EVP_MD_CTX *scratch;
+	EVP_PKEY_CTX *sign; /* ready to sign a SHA-256 hash, any number of times */
 	size_t header_len;
 	char header[BASE64URL_SIZE(HEADER_MAX)]; /* base64url, the same for all tokens of the key */
 };
@@ -92,12 +90,15 @@ out:
 }
 
 /* A point that does not belong to d would make signatures that nobody can verify. */
-static bool pkey_consistent(EVP_PKEY *pkey)
+static EVP_PKEY_CTX *sign_new(const struct jwt_pair *pair)
 {
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-	bool ok = context != NULL && EVP_PKEY_pairwise_check(context) == 1;
-	EVP_PKEY_CTX_free(context);
-	return ok;
+	EVP_PKEY *pkey = pkey_new(pair);
+	EVP_PKEY_CTX *sign = pkey ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
+	EVP_PKEY_free(pkey); /* the context holds it */
+	if (sign && EVP_PKEY_pairwise_check(sign) == 1 && EVP_PKEY_sign_init(sign) == 1)
+		return sign;
+	EVP_PKEY_CTX_free(sign);
+	return NULL;
 }
 
 static bool header_set(struct jwt_key *key, const char *kid, const char *type)
@@ -117,12 +118,8 @@ struct jwt_key *jwt_key_new(const char *kid, const char *type, const struct jwt_
 	struct jwt_key *key = calloc(1, sizeof(*key));
 	if (key == NULL)
 		return NULL;
-	key->pkey = pkey_new(pair);
-	key->prepared = EVP_MD_CTX_new();
-	key->scratch = EVP_MD_CTX_new();
-	if (key->pkey == NULL || key->prepared == NULL || key->scratch == NULL || !pkey_consistent(key->pkey) ||
-	    EVP_DigestSignInit_ex(key->prepared, NULL, "SHA256", NULL, NULL, key->pkey, NULL) != 1 ||
-	    !header_set(key, kid, type))
+	key->sign = sign_new(pair);
+	if (key->sign == NULL || !header_set(key, kid, type))
 		jwt_key_free(&key);
 	return key;
 }
@@ -131,9 +128,7 @@ void jwt_key_free(struct jwt_key **key)
 {
 	if (key == NULL || *key == NULL)
 		return;
-	EVP_MD_CTX_free((*key)->scratch);
-	EVP_MD_CTX_free((*key)->prepared);
-	EVP_PKEY_free((*key)->pkey);
+	EVP_PKEY_CTX_free((*key)->sign);
 	free(*key);
 	*key = NULL;
 }
@@ -162,11 +157,10 @@ enum status jwt_sign(const struct jwt_key *key, const char *payload, size_t len_
 	token[len++] = '.';
 	len += base64url_encode(payload, len_bytes, token + len);
 
-	uint8_t der[DER_SIGNATURE_MAX], raw[SIGNATURE_SIZE];
+	uint8_t hash[SHA256_SIZE], der[DER_SIGNATURE_MAX], raw[SIGNATURE_SIZE];
 	size_t der_len = sizeof(der);
-	if (EVP_MD_CTX_copy_ex(key->scratch, key->prepared) != 1 ||
-	    EVP_DigestSign(key->scratch, der, &der_len, (const uint8_t *)token, len) != 1 ||
-	    !signature_raw(der, der_len, raw))
+	secret_sha256(token, len, hash);
+	if (EVP_PKEY_sign(key->sign, der, &der_len, hash, sizeof(hash)) != 1 || !signature_raw(der, der_len, raw))
 		return ST_INTERNAL;
 	token[len++] = '.';
 	base64url_encode(raw, sizeof(raw), token + len);
