@@ -76,10 +76,11 @@ class Postgres:
 
 
 def criterion(binary, environment=None, jobs=2):
-    """Runs a Criterion binary; counts its TAP lines."""
+    """Runs a Criterion binary in a folder of its own, deleted at the end; counts its TAP lines."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.tap"
-        status, output = run([binary, f"-j{jobs}", f"--tap={report}"], timeout=900, env={**os.environ, **(environment or {})})
+        status, output = run([binary, f"-j{jobs}", f"--tap={report}"], timeout=900, cwd=directory,
+                             env={**os.environ, **(environment or {})})
         lines = report.read_text().splitlines() if report.exists() else []
     passed = sum(line.startswith("ok ") and "# SKIP" not in line for line in lines)
     failed = sum(line.startswith("not ok ") for line in lines)

@@ -1,6 +1,7 @@
 """The tree as the checks see it: which files there are, C without comments and strings, functions, includes."""
 import os
 import re
+import shutil
 import subprocess
 
 SKIPPED = {".git", "build", "node_modules", "__pycache__", "data"}
@@ -17,7 +18,7 @@ class Tree:
 
     def list_git(self):
         """What git would commit: tracked files and new ones that are not ignored."""
-        if not os.path.exists(os.path.join(self.root, ".git")):
+        if not os.path.exists(os.path.join(self.root, ".git")) or not shutil.which("git"):
             return []
         run = subprocess.run(["git", "-C", self.root, "ls-files", "-co", "--exclude-standard"], text=True,
                              capture_output=True, check=False)

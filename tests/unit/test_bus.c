@@ -139,7 +139,7 @@ static void scene_begin(struct bus_scene *scene, const char *caller, int replica
 	memset(scene, 0, sizeof(*scene));
 	log_init("test", LOG_ERROR);
 	secret_init();
-	snprintf(scene->dir, sizeof(scene->dir), "/tmp/denizen-bus-XXXXXX");
+	snprintf(scene->dir, sizeof(scene->dir), "bus-XXXXXX");
 	cr_assert_not_null(mkdtemp(scene->dir));
 	cr_assert_eq(bus_keys_ensure(scene->dir), ST_OK);
 	for (int i = 0; i < replicas; i++)

@@ -27,7 +27,7 @@ static struct allow_list list_read(const char *dir)
 
 Test(bus_keys, are_made_once_and_replaced_ones_are_forgotten)
 {
-	char dir[] = "/tmp/denizen-keys-XXXXXX", path[128];
+	char dir[] = "keys-XXXXXX", path[128];
 	struct stat info;
 	log_init("test", LOG_ERROR);
 	cr_assert_not_null(mkdtemp(dir));
@@ -55,7 +55,7 @@ Test(bus_keys, are_made_once_and_replaced_ones_are_forgotten)
 
 Test(bus_keys, subscribers_are_bound_to_a_project)
 {
-	char dir[] = "/tmp/denizen-keys-XXXXXX";
+	char dir[] = "keys-XXXXXX";
 	struct id project = id_new();
 	log_init("test", LOG_ERROR);
 	cr_assert_not_null(mkdtemp(dir));
