@@ -54,7 +54,7 @@ void secret_new_text(const char *prefix, char ret_text[SECRET_TEXT_SIZE]);
 bool secret_text_valid(const char *prefix, const char *text);
 
 /* ---- base64url without padding (RFC 4648 section 5) ---- */
-#define BASE64URL_SIZE(len) (((len)*4 + 2) / 3 + 1)
+#define BASE64URL_SIZE(len) ((4 * (len) + 2) / 3 + 1)
 size_t base64url_encode(const void *data, size_t len_bytes, char *ret_text); /* NUL-terminates; returns characters */
 /* Strict: alphabet, no padding, unused bits zero. Returns false otherwise. *ret_len in: capacity, out: bytes. */
 bool base64url_decode(const char *text, size_t len_chars, void *ret_data, size_t *ret_len);

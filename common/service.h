@@ -52,6 +52,11 @@ struct service_run {
 	void *state;           /* the service's own, from service->start */
 };
 
+struct service_command {
+	const char *name;
+	int (*fn)(struct cfg *cfg, int argc, char **argv);
+};
+
 struct service {
 	const char *name;               /* in processes.txt */
 	const struct handler *handlers; /* ended by method 0; every method of the service must be there */
@@ -62,10 +67,7 @@ struct service {
 	enum status (*start)(struct service_run *run);
 	void (*stop)(struct service_run *run);
 	/* Optional extra sub-commands: name, function over the loaded configuration; ended by a NULL name. */
-	const struct service_command {
-		const char *name;
-		int (*fn)(struct cfg *cfg, int argc, char **argv);
-	} * commands;
+	const struct service_command *commands;
 };
 
 /* main of a service: `run` (default), `migrate`, `health`, `config`, `config --reference`, and the service's own commands.

@@ -18,14 +18,16 @@ struct store_call {
 	int64_t deadline_us;
 };
 
+struct item {
+	struct entry entry;
+	size_t head;    /* index into the batch's heads */
+	bool duplicate; /* already in the ledger, or twice in the batch */
+};
+
 /* Items of an Append and the projects that they touch. */
 struct batch {
 	const char *source;
-	struct item {
-		struct entry entry;
-		size_t head;    /* index into heads */
-		bool duplicate; /* already in the ledger, or twice in the batch */
-	} * items;
+	struct item *items;
 	size_t count;
 	struct head *heads;
 	size_t head_count;

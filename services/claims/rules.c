@@ -4,10 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#define RESERVED(name)                                                                                                 \
-	{                                                                                                              \
-		name, "claims." name                                                                                   \
-	}
+#define RESERVED(name) name, "claims." name
 
 /* Names that tokens use for what the suite itself states, or that verifiers give a meaning of security to. */
 static const struct reserved {
@@ -15,36 +12,36 @@ static const struct reserved {
 	const char *field;
 } reserved_names[] = {
     /* RFC 7519, RFC 9068 and our own */
-    RESERVED("iss"),
-    RESERVED("sub"),
-    RESERVED("aud"),
-    RESERVED("exp"),
-    RESERVED("nbf"),
-    RESERVED("iat"),
-    RESERVED("jti"),
-    RESERVED("typ"),
-    RESERVED("sid"),
-    RESERVED("tv"),
+    {RESERVED("iss")},
+    {RESERVED("sub")},
+    {RESERVED("aud")},
+    {RESERVED("exp")},
+    {RESERVED("nbf")},
+    {RESERVED("iat")},
+    {RESERVED("jti")},
+    {RESERVED("typ")},
+    {RESERVED("sid")},
+    {RESERVED("tv")},
     /* who asked and for what: RFC 9068, RFC 8693, RFC 7800, RFC 8417 */
-    RESERVED("azp"),
-    RESERVED("client_id"),
-    RESERVED("scope"),
-    RESERVED("act"),
-    RESERVED("may_act"),
-    RESERVED("cnf"),
-    RESERVED("events"),
+    {RESERVED("azp")},
+    {RESERVED("client_id")},
+    {RESERVED("scope")},
+    {RESERVED("act")},
+    {RESERVED("may_act")},
+    {RESERVED("cnf")},
+    {RESERVED("events")},
     /* how the user signed in and who it is: OpenID Connect Core */
-    RESERVED("auth_time"),
-    RESERVED("acr"),
-    RESERVED("amr"),
-    RESERVED("nonce"),
-    RESERVED("at_hash"),
-    RESERVED("c_hash"),
-    RESERVED("email"),
-    RESERVED("email_verified"),
-    RESERVED("name"),
+    {RESERVED("auth_time")},
+    {RESERVED("acr")},
+    {RESERVED("amr")},
+    {RESERVED("nonce")},
+    {RESERVED("at_hash")},
+    {RESERVED("c_hash")},
+    {RESERVED("email")},
+    {RESERVED("email_verified")},
+    {RESERVED("name")},
     /* changes the object itself when a JavaScript client copies it */
-    RESERVED("__proto__"),
+    {RESERVED("__proto__")},
 };
 
 static const char *reserved_field(const char *name)

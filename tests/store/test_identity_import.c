@@ -4,6 +4,7 @@
 TestSuite(identity_import, .init = world_start, .fini = world_stop);
 
 #define ROW(...)                                                                                                       \
+	(Identity__ImportRow)                                                                                          \
 	{                                                                                                              \
 		.base = PROTOBUF_C_MESSAGE_INIT(&identity__import_row__descriptor), __VA_ARGS__                        \
 	}
@@ -100,9 +101,8 @@ Test(identity_import, full_batches)
 			snprintf(names[i], sizeof(names[i]), "User %x %x", (unsigned)n * 40503u,
 			         (unsigned)n * 2246822519u);
 			snprintf(externals[i], sizeof(externals[i]), "ext-%d", n);
-			rows[i] =
-			    (Identity__ImportRow)ROW(.email = emails[i], .name = names[i], .external_id = externals[i],
-			                             .password_hash = (char *)BCRYPT);
+			rows[i] = ROW(.email = emails[i], .name = names[i], .external_id = externals[i],
+			              .password_hash = (char *)BCRYPT);
 		}
 		cr_assert_eq(import_rows(rows, 500, &reply), ST_OK);
 		for (int i = 0; i < 500; i++)

@@ -4,10 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#define ROW(verb_, path_)                                                                                              \
-	{                                                                                                              \
-		.verb = (verb_), .path = (path_)                                                                       \
-	}
+#define ROW(verb_, path_) .verb = (verb_), .path = (path_)
 
 static enum status find(const struct route_table *table, struct exchange *exchange, const char *verb, const char *path)
 {
@@ -22,10 +19,10 @@ static enum status find(const struct route_table *table, struct exchange *exchan
 Test(gateway_route, finds)
 {
 	static const struct dialect_route rows[] = {
-	    ROW("GET", "/v1/users"),           ROW("POST", "/v1/users"),
-	    ROW("GET", "/v1/users/{user_id}"), ROW("PATCH", "/v1/users/{user_id}"),
-	    ROW("GET", "/v1/users/export"),    ROW("GET", "/v1/users/{user_id}/claims"),
-	    ROW("GET", "/v1/p/{a}/q/{b}"),
+	    {ROW("GET", "/v1/users")},           {ROW("POST", "/v1/users")},
+	    {ROW("GET", "/v1/users/{user_id}")}, {ROW("PATCH", "/v1/users/{user_id}")},
+	    {ROW("GET", "/v1/users/export")},    {ROW("GET", "/v1/users/{user_id}/claims")},
+	    {ROW("GET", "/v1/p/{a}/q/{b}")},
 	};
 	static struct exchange exchange;
 	char error[ROUTE_ERROR_SIZE];
@@ -61,9 +58,9 @@ Test(gateway_route, finds)
 
 Test(gateway_route, refuses_overlap)
 {
-	static const struct dialect_route same[] = {ROW("GET", "/a/{x}"), ROW("GET", "/a/{y}")};
-	static const struct dialect_route other_verb[] = {ROW("GET", "/a/{x}"), ROW("PUT", "/a/{y}")};
-	static const struct dialect_route malformed[] = {ROW("GET", "a")};
+	static const struct dialect_route same[] = {{ROW("GET", "/a/{x}")}, {ROW("GET", "/a/{y}")}};
+	static const struct dialect_route other_verb[] = {{ROW("GET", "/a/{x}")}, {ROW("PUT", "/a/{y}")}};
+	static const struct dialect_route malformed[] = {{ROW("GET", "a")}};
 	char error[ROUTE_ERROR_SIZE] = "";
 	cr_assert_null(route_table_new(same, 2, error));
 	cr_assert(strstr(error, "overlap") != NULL);

@@ -43,22 +43,17 @@ struct types {
 	int64_t *bigs;
 };
 
-#define OPTIONAL(number, name, kind)                                                                                   \
-	{                                                                                                              \
-#name, number, PROTOBUF_C_LABEL_OPTIONAL, kind, offsetof(struct types, has_##name),                    \
-		    offsetof(struct types, name), NULL, NULL, 0, 0, NULL, NULL                                         \
-	}
-#define REPEATED(number, name, kind)                                                                                   \
-	{                                                                                                              \
-#name, number, PROTOBUF_C_LABEL_REPEATED, kind, offsetof(struct types, n_##name),                      \
-		    offsetof(struct types, name), NULL, NULL, 0, 0, NULL, NULL                                         \
-	}
+#define FIELD(number, member, kind, label_, counter)                                                                   \
+	.name = #member, .id = (number), .type = (kind), .label = (label_), .offset = offsetof(struct types, member),  \
+	.quantifier_offset = offsetof(struct types, counter)
+#define OPTIONAL(number, name, kind) FIELD(number, name, kind, PROTOBUF_C_LABEL_OPTIONAL, has_##name)
+#define REPEATED(number, name, kind) FIELD(number, name, kind, PROTOBUF_C_LABEL_REPEATED, n_##name)
 
 static const ProtobufCFieldDescriptor types_fields[] = {
-    OPTIONAL(1, i32, PROTOBUF_C_TYPE_INT32),   OPTIONAL(2, u64, PROTOBUF_C_TYPE_UINT64),
-    OPTIONAL(3, real, PROTOBUF_C_TYPE_DOUBLE), OPTIONAL(4, single, PROTOBUF_C_TYPE_FLOAT),
-    REPEATED(5, ints, PROTOBUF_C_TYPE_SINT32), REPEATED(6, blobs, PROTOBUF_C_TYPE_BYTES),
-    REPEATED(7, bools, PROTOBUF_C_TYPE_BOOL),  REPEATED(8, bigs, PROTOBUF_C_TYPE_INT64),
+    {OPTIONAL(1, i32, PROTOBUF_C_TYPE_INT32)},   {OPTIONAL(2, u64, PROTOBUF_C_TYPE_UINT64)},
+    {OPTIONAL(3, real, PROTOBUF_C_TYPE_DOUBLE)}, {OPTIONAL(4, single, PROTOBUF_C_TYPE_FLOAT)},
+    {REPEATED(5, ints, PROTOBUF_C_TYPE_SINT32)}, {REPEATED(6, blobs, PROTOBUF_C_TYPE_BYTES)},
+    {REPEATED(7, bools, PROTOBUF_C_TYPE_BOOL)},  {REPEATED(8, bigs, PROTOBUF_C_TYPE_INT64)},
 };
 static const unsigned types_by_name[] = {7, 5, 6, 0, 4, 2, 3, 1};
 static const ProtobufCIntRange types_ranges[] = {{1, 0}, {0, 8}};
