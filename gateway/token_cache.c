@@ -95,14 +95,36 @@ static size_t token_cache_victim(struct token_entry *const ways[WAYS], const uin
 	return victim;
 }
 
+static bool token_cache_has_room(const struct token_cache *cache, size_t size)
+{
+	return atomic_load(&cache->bytes) + (int64_t)size <= BYTES_MAX;
+}
+
+/* Under the lock of its set. */
+static void token_cache_drop(struct token_cache *cache, struct token_entry **way)
+{
+	if (*way != NULL)
+		atomic_fetch_sub(&cache->bytes, (int64_t)(sizeof(**way) + (*way)->len));
+	free(*way);
+	*way = NULL;
+}
+
+/* Nothing else removes what has had its time. Looks at the set and at those that have its lock, which is held. */
+static void token_cache_make_room(struct token_cache *cache, size_t set, size_t size)
+{
+	for (size_t i = 0; i < SETS / LOCKS; i++) {
+		struct token_entry **ways = cache->sets[(set + i * LOCKS) % SETS];
+		for (size_t way = 0; way < WAYS && !token_cache_has_room(cache, size); way++)
+			token_cache_drop(cache, &ways[way]);
+	}
+}
+
 void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE], const struct token_state *state,
                      const struct buf *answer)
 {
 	size_t set = token_cache_set(hash);
-	int64_t size = (int64_t)(sizeof(struct token_entry) + answer->len);
-	if (!buf_ok(answer) || atomic_load(&cache->bytes) + size > BYTES_MAX)
-		return;
-	struct token_entry *entry = malloc((size_t)size);
+	size_t size = sizeof(struct token_entry) + answer->len;
+	struct token_entry *entry = buf_ok(answer) ? malloc(size) : NULL;
 	if (entry == NULL)
 		return;
 	entry->state = *state;
@@ -111,10 +133,14 @@ void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE],
 	entry->len = answer->len;
 	memcpy(entry->answer, answer->data, answer->len);
 	pthread_mutex_lock(&cache->locks[set % LOCKS]);
-	size_t way = token_cache_victim(cache->sets[set], hash);
-	struct token_entry *old = cache->sets[set][way];
-	cache->sets[set][way] = entry;
+	struct token_entry **way = &cache->sets[set][token_cache_victim(cache->sets[set], hash)];
+	token_cache_drop(cache, way);
+	token_cache_make_room(cache, set, size);
+	if (token_cache_has_room(cache, size)) {
+		atomic_fetch_add(&cache->bytes, (int64_t)size);
+		*way = entry;
+		entry = NULL;
+	}
 	pthread_mutex_unlock(&cache->locks[set % LOCKS]);
-	atomic_fetch_add(&cache->bytes, size - (old != NULL ? (int64_t)(sizeof(*old) + old->len) : 0));
-	free(old);
+	free(entry);
 }

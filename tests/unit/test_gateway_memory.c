@@ -120,6 +120,29 @@ Test(gateway_memory, token_cache)
 	buf_free(&out);
 }
 
+/* Answers with many claims fill the memory before they fill the table. */
+Test(gateway_memory, a_full_token_cache_takes_the_next_token)
+{
+	secret_init();
+	struct token_cache *cache = token_cache_new();
+	struct token_state state = {.project = id_new(), .user = id_new(), .session = id_new(), .epoch = 7};
+	struct token_state found;
+	struct buf answer = {0}, out = {0};
+	uint8_t hash[SHA256_SIZE];
+	state.expires_at_sec = clock_wall_us() / US_PER_SEC + 60;
+	for (int i = 0; i < 4000; i++)
+		buf_add_char(&answer, 'x');
+	for (uint32_t i = 0; i < 30000; i++) {
+		secret_sha256(&i, sizeof(i), hash);
+		token_cache_put(cache, hash, &state, &answer);
+		cr_assert(token_cache_get(cache, hash, &state.project, &found, &out), "token %u", i);
+		buf_reset(&out);
+	}
+	token_cache_free(&cache);
+	buf_free(&answer);
+	buf_free(&out);
+}
+
 Test(gateway_memory, addresses)
 {
 	struct address_list list;
