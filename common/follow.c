@@ -13,7 +13,7 @@
 #define BACKOFF_FIRST_US 20000LL
 #define BACKOFF_MAX_US 1000000LL
 #define POLL_DEFAULT_MS 500
-#define PAUSE_US 800000LL   /* without a read for so long, the ledger may know more */
+#define PAUSE_US 800000LL   /* without a read to its end for so long, the ledger may know more */
 #define SETTLE_US 2000000LL /* after a pause: until the relays, which may have waited as well, have handed on all */
 
 struct follow {
@@ -25,8 +25,8 @@ struct follow {
 	unsigned failures; /* in a row */
 	struct wait wait;
 	bool waiting, hinted;
-	atomic_llong last_read_us;
-	atomic_llong steady_since_us; /* first read after the last pause */
+	atomic_llong last_read_us;    /* last one that came to the end */
+	atomic_llong steady_since_us; /* first such read after the last pause */
 	atomic_bool caught_up;
 };
 
@@ -129,11 +129,12 @@ static void follow_turn(struct follow *follow)
 		log_event(LOG_INFO, "the ledger is followed again", "position", LOG_NUM(follow->position), NULL);
 	follow->failures = 0;
 	follow->backoff_us = BACKOFF_FIRST_US;
+	if (more)
+		return; /* behind: what was committed meanwhile is still to come */
 	if (begun_us - atomic_load(&follow->last_read_us) > PAUSE_US)
 		atomic_store(&follow->steady_since_us, begun_us);
 	atomic_store(&follow->last_read_us, begun_us);
-	if (!more)
-		follow_sleep(follow, follow->options.poll_ms * US_PER_MS);
+	follow_sleep(follow, follow->options.poll_ms * US_PER_MS);
 }
 
 static void follow_fiber(void *arg)

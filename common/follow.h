@@ -23,8 +23,8 @@ struct follow_options {
 	void *arg;
 };
 struct follow *follow_start(const struct follow_options *options);
-/* True when what was committed anywhere more than a second ago is applied here: the ledger was read without a pause for
- * the last 2 s, and 0.8 s ago at most. Any thread. */
+/* True when what was committed anywhere more than a second ago is applied here: the ledger was read to its end
+ * without a pause for the last 2 s, and 0.8 s ago at most. Any thread. */
 bool follow_live(const struct follow *follow);
 /* True once the stream was read to the head that it had at start. Any thread. */
 bool follow_caught_up(const struct follow *follow);
