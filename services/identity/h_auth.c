@@ -118,6 +118,41 @@ static enum status login_find(struct call *call, const char *login_id, struct us
 	return store_user_by_login(&store, login, ret_user);
 }
 
+/* Whether what was found out about `user` holds for the row as it is now: a changed password moves the epoch, a renewed hash
+ * does not. */
+static bool user_unmoved(const struct user *user, const struct user *now)
+{
+	if (!id_equal(&user->id, &now->id))
+		return false;
+	return user->epoch == now->epoch ||
+	       (user->password_hash && now->password_hash && strcmp(user->password_hash, now->password_hash) == 0);
+}
+
+/* The user with this login id and password, as the row is after the hash was computed, which takes its time: what was revoked,
+ * disabled or changed meanwhile counts as done before. */
+static enum status user_authenticate(struct call *call, const char *login_id, const char *password,
+                                     struct user *ret_user)
+{
+	struct user user = {0}, now = {0};
+	enum status status = login_find(call, login_id, &user);
+	for (int i = 0; i < IDENTITY_TRIES; i++) {
+		if (status != ST_OK && status != ST_NOT_FOUND)
+			return status;
+		status = password_check(call, status == ST_OK ? &user : NULL, password);
+		if (status != ST_OK)
+			return status;
+		if (user.status != USER_DISABLED)
+			password_renew(call, &user, password);
+		status = login_find(call, login_id, &now);
+		if (status == ST_OK && user_unmoved(&user, &now)) {
+			*ret_user = now;
+			return ST_OK;
+		}
+		user = now;
+	}
+	return ST_ABORTED;
+}
+
 enum status h_verify_password(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
 {
 	const Identity__VerifyPasswordRequest *request = (const Identity__VerifyPasswordRequest *)request_base;
@@ -126,24 +161,11 @@ enum status h_verify_password(struct call *call, const ProtobufCMessage *request
 		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "It is required");
 	if (!request->password || !request->password[0] || strlen(request->password) > RULES_PASSWORD_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "It has 1 to 1024 bytes");
-	enum status status = login_find(call, request->login_id, &user);
-	if (status != ST_OK && status != ST_NOT_FOUND)
-		return status;
-	status = password_check(call, status == ST_OK ? &user : NULL, request->password);
+	enum status status = user_authenticate(call, request->login_id, request->password, &user);
+	if (status == ST_OK && user.status == USER_INVITED)
+		status = user_activate(call, &user);
 	if (status == ST_OK && user.status == USER_DISABLED)
 		status = ST_ACCOUNT_DISABLED;
-	if (status != ST_OK)
-		return status;
-	/* The row may have moved while the hash was computed; the renewed hash is bound to the one that was checked. */
-	password_renew(call, &user, request->password);
-	if (user.status == USER_INVITED) {
-		struct store store = identity_store(call);
-		status = store_user_get(&store, &user.id, &user);
-		if (status == ST_OK && user.status == USER_INVITED)
-			status = user_activate(call, &user);
-		if (status == ST_OK && user.status == USER_DISABLED)
-			status = ST_ACCOUNT_DISABLED;
-	}
 	return status == ST_OK ? authorization_reply(call, &user, (Identity__Authorization *)reply_base) : status;
 }
 

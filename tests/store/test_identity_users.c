@@ -1,6 +1,8 @@
 /* Users through the handlers: create, read, patch, delete, lists, look-up, sign-in, revocation. */
 #include "test_identity_world.h"
 
+#include <pthread.h>
+
 TestSuite(identity_users, .init = world_start, .fini = world_stop);
 
 static Identity__User *create_user(const char *email)
@@ -424,6 +426,48 @@ Test(identity_users, sign_in)
 	world_sql("UPDATE users SET status = 3");
 	cr_assert_eq(sign_in("eve", "wrong", &auth), ST_INVALID_CREDENTIALS);
 	cr_assert_eq(sign_in("eve", "Hello world!", &auth), ST_ACCOUNT_DISABLED);
+}
+
+/* Changes the database while the main thread computes a slow hash. */
+static void *change_behind(void *sql)
+{
+	PGconn *conn = world_connect(world.conninfo);
+	usleep(100000);
+	PQclear(PQexec(conn, sql));
+	PQfinish(conn);
+	return NULL;
+}
+
+static enum status sign_in_while(const char *sql, Identity__Authorization **ret_auth)
+{
+	static char slow[PASSWORD_HASH_SIZE];
+	const struct password_params params = {65536, 8};
+	char update[512];
+	pthread_t thread;
+	cr_assert_eq(password_hash(&params, "correct horse", strlen("correct horse"), slow), ST_OK);
+	snprintf(update, sizeof(update), "UPDATE users SET password_hash = '%s', status = 2", slow);
+	world_sql(update);
+	pthread_create(&thread, NULL, change_behind, (void *)sql);
+	enum status status = sign_in("o@example.com", "correct horse", ret_auth);
+	pthread_join(thread, NULL);
+	return status;
+}
+
+Test(identity_users, sign_in_overtaken)
+{
+	Identity__Authorization *auth;
+	create_user("o@example.com");
+	cr_assert_eq(sign_in_while("UPDATE identity.users SET epoch = epoch + 1", &auth), ST_OK);
+	cr_assert_eq(auth->epoch, 1, "what was revoked meanwhile was revoked before");
+	cr_assert_eq(sign_in_while("UPDATE identity.users SET epoch = epoch + 1, status = 3", &auth),
+	             ST_ACCOUNT_DISABLED);
+	cr_assert_eq(sign_in_while("UPDATE identity.users SET epoch = epoch + 1, password_hash = "
+	                           "'$2b$04$abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK'",
+	                           &auth),
+	             ST_INVALID_CREDENTIALS);
+	cr_assert_eq(sign_in_while("UPDATE identity.users SET epoch = epoch + 1, password_hash = NULL", &auth),
+	             ST_INVALID_CREDENTIALS);
+	cr_assert_eq(sign_in_while("DELETE FROM identity.login_id", &auth), ST_INVALID_CREDENTIALS);
 }
 
 Test(identity_users, revoke)
