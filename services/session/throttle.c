@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include <arpa/inet.h>
+#include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -78,15 +79,38 @@ static size_t fold_ascii(const char *text, uint8_t ret_folded[LOGIN_ID_MAX_BYTES
 	return len;
 }
 
+/* With the labels of the domain as letters: identity keeps them as A-labels, whichever way they came. Malloced; NULL when there is
+ * no domain or none that can be read. */
+static char *show_domain(const char *login_id)
+{
+	char *domain = NULL, *shown = NULL;
+	size_t local_len = strlen(login_id);
+
+	while (local_len > 0 && login_id[local_len - 1] != '@')
+		local_len--;
+	if (local_len == 0 || idn2_to_unicode_8z8z(login_id + local_len, &domain, 0) != IDN2_OK)
+		return NULL;
+	size_t domain_len = strlen(domain);
+	shown = malloc(local_len + domain_len + 1);
+	if (shown != NULL) {
+		memcpy(shown, login_id, local_len);
+		memcpy(shown + local_len, domain, domain_len + 1);
+	}
+	idn2_free(domain);
+	return shown;
+}
+
 /* At least as coarse as identity's canonical form: spellings of one login id must not have counters of their own.
- * Twice, because folding can produce what normalising changes again. */
+ * Twice, because folding can produce what normalising changes again, and what A-labels stand for has to be folded too. */
 static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
 {
 	char *once = fold_unicode(login_id);
-	char *twice = once != NULL ? fold_unicode(once) : NULL;
+	char *shown = once != NULL ? show_domain(once) : NULL;
+	char *twice = once != NULL ? fold_unicode(shown != NULL ? shown : once) : NULL;
 	size_t len = fold_ascii(twice != NULL ? twice : login_id, ret_folded);
 
 	free(once);
+	free(shown);
 	free(twice);
 	return len;
 }

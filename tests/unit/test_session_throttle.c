@@ -67,6 +67,20 @@ Test(session_throttle, spellings_fall_together, .init = set_up)
 	cr_assert(!SAME(a.pair, d.pair) && SAME(a.login, d.login) && !SAME(a.network, d.network));
 }
 
+/* identity keeps a domain as A-labels, whichever way it came. */
+Test(session_throttle, spellings_of_a_domain_fall_together, .init = set_up)
+{
+	struct throttle_keys a = keys_of("ann@b\u00fccher.fa\u00df.example", "192.0.2.1");
+	const char *spellings[] = {"ann@xn--bcher-kva.xn--fa-hia.example", "Ann@XN--BCHER-KVA.fa\u00df.Example",
+	                           "ann@B\u00dcCHER.xn--fa-hia.example", "ann\uff20xn--bcher-kva.fa\u00df.example"};
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+		struct throttle_keys spelled = keys_of(spellings[i], "192.0.2.1");
+		cr_assert(SAME(a.pair, spelled.pair) && SAME(a.login, spelled.login), "spelling %zu", i);
+	}
+	struct throttle_keys b = keys_of("ann@xn--bcher-kvb.example", "192.0.2.1");
+	cr_assert(!SAME(a.login, b.login));
+}
+
 Test(session_throttle, networks, .init = set_up)
 {
 	struct throttle_keys a = keys_of("a", "2001:db8:1::1");
