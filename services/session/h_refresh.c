@@ -50,8 +50,9 @@ static enum status refuse(struct call *call, struct refresh *refresh, const char
 	return status != ST_OK ? status : call_fail(call, refusal, "", "The session has ended");
 }
 
-/* Re-reads what the user may do and signs the access token. A user who may nothing loses the session. */
-static enum status authorize(struct call *call, struct refresh *refresh)
+/* Re-reads what the user may do and signs the access token for a session that will expire at expires_at_us. A user who may
+ * nothing loses the session. */
+static enum status authorize(struct call *call, struct refresh *refresh, int64_t expires_at_us)
 {
 	Identity__Authorization *auth = NULL;
 	enum status status;
@@ -67,7 +68,7 @@ static enum status authorize(struct call *call, struct refresh *refresh)
 		return refuse(call, refresh, "user_disabled", ST_ACCOUNT_DISABLED);
 	if (refresh->row.epoch < auth->epoch)
 		return refuse(call, refresh, "revoked", ST_INVALID_TOKEN);
-	return service_mint(call, &refresh->row.id, auth, &refresh->access);
+	return service_mint(call, &refresh->row.id, expires_at_us, auth, &refresh->access);
 }
 
 /* ST_OK: *ret_next is the new current token. ST_ABORTED: another call was faster, look again. */
@@ -159,10 +160,13 @@ static enum status exchange(struct call *call, struct refresh *refresh, bool fir
 		           ? status
 		           : call_fail(call, ST_INVALID_TOKEN, "", "The token was used before; its session has ended");
 	}
-	status = authorize(call, refresh);
-	if (status != ST_OK)
-		return status;
-	return place == RULES_TOKEN_CURRENT ? rotate(call, refresh, ret_next) : replay(call, refresh, ret_next);
+	if (place == RULES_TOKEN_REPLAYED) {
+		status = authorize(call, refresh, row->expires_at_us);
+		return status == ST_OK ? replay(call, refresh, ret_next) : status;
+	}
+	const struct session_state *state = call->run->state;
+	status = authorize(call, refresh, rules_expiry_us(now_us, state->idle_us, row->dies_at_us));
+	return status == ST_OK ? rotate(call, refresh, ret_next) : status;
 }
 
 enum status h_refresh_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)

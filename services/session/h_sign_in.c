@@ -178,7 +178,7 @@ static enum status open_session(struct call *call, const struct store *store, co
 	if (status != ST_OK)
 		return status;
 	/* Signing first: a session that was committed can then always be answered. */
-	status = service_mint(call, &row.id, auth, &access);
+	status = service_mint(call, &row.id, row.expires_at_us, auth, &access);
 	if (status != ST_OK)
 		return status;
 	refresh_derive_first(&state->keys, &call->project, &row.id, row.salt, &token);

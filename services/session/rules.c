@@ -19,6 +19,14 @@ int64_t rules_expiry_us(int64_t now_us, int64_t idle_us, int64_t dies_at_us)
 	return idle_at_us < dies_at_us ? idle_at_us : dies_at_us;
 }
 
+uint32_t rules_token_sec(int64_t expires_at_us, int64_t now_us)
+{
+	int64_t seconds = (expires_at_us - now_us) / US_PER_SEC;
+	if (seconds < 1)
+		return 1;
+	return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+}
+
 int64_t rules_purge_us(int64_t at_us)
 {
 	return ((at_us + RULES_KEEP_US + DAY_US - 1) / DAY_US) * DAY_US;

@@ -19,6 +19,8 @@ enum rules_token rules_place_token(bool is_current, bool is_previous, int64_t ro
 
 /* When a session used now expires: now + idle_us, never later than dies_at_us. */
 int64_t rules_expiry_us(int64_t now_us, int64_t idle_us, int64_t dies_at_us);
+/* Seconds that a token may live which is made now for a session that expires then: whole ones, at least 1. */
+uint32_t rules_token_sec(int64_t expires_at_us, int64_t now_us);
 /* When the row of a session that expires or ended at at_us may be removed: rounded up to a whole day. */
 int64_t rules_purge_us(int64_t at_us);
 

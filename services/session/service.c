@@ -82,8 +82,8 @@ enum status service_authorize(struct call *call, const struct id *user, Identity
 	return status;
 }
 
-enum status service_mint(struct call *call, const struct id *session, const Identity__Authorization *auth,
-                         Claims__MintReply **ret_token)
+enum status service_mint(struct call *call, const struct id *session, int64_t expires_at_us,
+                         const Identity__Authorization *auth, Claims__MintReply **ret_token)
 {
 	const struct session_state *state = call->run->state;
 	Claims__MintRequest request = CLAIMS__MINT_REQUEST__INIT;
@@ -99,6 +99,8 @@ enum status service_mint(struct call *call, const struct id *session, const Iden
 	request.has_email_verified = auth->has_email_verified;
 	request.email_verified = auth->email_verified;
 	request.name = auth->name;
+	request.has_lifetime_sec = true;
+	request.lifetime_sec = rules_token_sec(expires_at_us, clock_wall_us());
 	enum status status = state->peer(call, M_CLAIMS_MINT, &request.base, &answer);
 	if (status == ST_OK)
 		*ret_token = (Claims__MintReply *)answer;

@@ -44,9 +44,10 @@ Session__Session *service_show_session(struct call *call, const struct session_r
 
 /* What a user may do now, from identity. ST_NOT_FOUND when the user is gone. */
 MUST_USE enum status service_authorize(struct call *call, const struct id *user, Identity__Authorization **ret_auth);
-/* Signs an access token for a session of the authorized user. */
-MUST_USE enum status service_mint(struct call *call, const struct id *session, const Identity__Authorization *auth,
-                                  Claims__MintReply **ret_token);
+/* Signs an access token for a session of the authorized user; it does not outlive the session, which expires at
+ * expires_at_us. */
+MUST_USE enum status service_mint(struct call *call, const struct id *session, int64_t expires_at_us,
+                                  const Identity__Authorization *auth, Claims__MintReply **ret_token);
 /* Fills the reply of a sign-in or refresh. ST_RESOURCE_EXHAUSTED when the arena is full. */
 MUST_USE enum status service_answer_tokens(struct call *call, const struct session_row *row,
                                            const struct refresh_token *token, const Claims__MintReply *access,

@@ -142,6 +142,26 @@ Test(session_refresh_store, lifetimes)
 	cr_assert_eq(refresh(token, NULL), ST_INVALID_TOKEN);
 }
 
+Test(session_refresh_store, a_token_does_not_outlive_its_session)
+{
+	char first[REFRESH_TEXT_SIZE], second[REFRESH_TEXT_SIZE];
+
+	world.state.idle_us = 100 * US_PER_SEC;
+	cr_assert_eq(sign_in("ann", "right", NULL, first), ST_OK);
+	cr_assert(world.lifetime_sec > 90 && world.lifetime_sec <= 100, "%u s", world.lifetime_sec);
+	execute(world.owner, "UPDATE session SET expires_at_us = expires_at_us - 50000000");
+	cr_assert_eq(refresh(first, second), ST_OK);
+	cr_assert(world.lifetime_sec > 90 && world.lifetime_sec <= 100, "it slid by the refresh: %u s",
+	          world.lifetime_sec);
+	execute(world.owner, "UPDATE session SET expires_at_us = expires_at_us - 50000000");
+	cr_assert_eq(refresh(first, NULL), ST_OK);
+	cr_assert(world.lifetime_sec > 40 && world.lifetime_sec <= 50, "the same answer slides nothing: %u s",
+	          world.lifetime_sec);
+	execute(world.owner, "UPDATE session SET dies_at_us = expires_at_us - 20000000");
+	cr_assert_eq(refresh(second, NULL), ST_OK);
+	cr_assert(world.lifetime_sec > 20 && world.lifetime_sec <= 30, "the end of its life: %u s", world.lifetime_sec);
+}
+
 Test(session_refresh_store, another_project_is_refused)
 {
 	char token[REFRESH_TEXT_SIZE];

@@ -32,6 +32,7 @@ struct world {
 	int64_t epoch;
 	bool user_exists, claims_down;
 	int verified, minted;
+	uint32_t lifetime_sec; /* asked of the last token; 0 = none was asked */
 };
 static struct world world;
 
@@ -79,6 +80,7 @@ static enum status answer_peer(struct call *call, uint32_t method, const Protobu
 	if (world.claims_down)
 		return ST_UNAVAILABLE;
 	world.minted++;
+	world.lifetime_sec = ((const Claims__MintRequest *)request)->lifetime_sec;
 	token->access_token = (char *)"access";
 	token->has_expires_in = true;
 	token->expires_in = 300;
