@@ -3,7 +3,6 @@
 
 #include "clock.h"
 #include "local.h"
-#include "token.h"
 
 static void ledger_user(struct gateway *gateway, const Audit__LedgerEntry *entry, bool gone)
 {
@@ -86,7 +85,7 @@ struct follow *ledger_follow(struct gateway *gateway, struct loop *loop, int64_t
 	    .types = types,
 	    .type_count = ACTION_COUNT,
 	    .poll_ms = 250, /* twice in the time after which follow_live says no */
-	    .since_us = clock_wall_us() - (lifetime_sec + TOKEN_SKEW_SEC) * US_PER_SEC,
+	    .since_us = clock_wall_us() - revocation_keep_sec(lifetime_sec) * US_PER_SEC,
 	    .revocation_only = true,
 	    .apply = ledger_apply,
 	    .arg = gateway,

@@ -3,5 +3,5 @@
 
 #include "gateway.h"
 
-/* Starts following events not older than one token lifetime; loop's thread, before loop_run. */
+/* Starts following events not older than revocation_keep_sec; loop's thread, before loop_run. */
 struct follow *ledger_follow(struct gateway *gateway, struct loop *loop, int64_t lifetime_sec);

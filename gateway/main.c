@@ -10,7 +10,6 @@
 #include "loop.h"
 #include "memory.h"
 #include "server.h"
-#include "token.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -86,7 +85,7 @@ static enum status process_make_memory(struct gateway_process *process)
 	int64_t rate = cfg_int(cfg, "DENIZEN_RATE_LIMIT");
 	int64_t failures = cfg_int(cfg, "DENIZEN_AUTH_FAILURE_LIMIT");
 	gateway->token_lifetime_sec = cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC");
-	int64_t keep_sec = gateway->token_lifetime_sec + TOKEN_SKEW_SEC;
+	int64_t keep_sec = revocation_keep_sec(gateway->token_lifetime_sec);
 	struct id instance = id_new();
 	id_format("gwy", &instance, gateway->instance);
 	gateway->body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES");

@@ -2,6 +2,7 @@
 #include "revocation.h"
 
 #include "clock.h"
+#include "token.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 #define SHARDS 64
 #define BUCKETS 1024
 #define ENTRIES_MAX 1000000 /* about 50 MB; beyond, the session service is asked */
+#define MARGIN_SEC 60       /* calls under way, and clocks that differ; far longer than any call may take */
 
 struct revocation_entry {
 	struct revocation_entry *next;
@@ -31,6 +33,11 @@ struct revocation {
 	_Atomic int64_t incomplete_until_us;
 	struct revocation_shard shards[SHARDS];
 };
+
+int64_t revocation_keep_sec(int64_t token_lifetime_sec)
+{
+	return token_lifetime_sec + TOKEN_SKEW_SEC + MARGIN_SEC;
+}
 
 struct revocation *revocation_new(int64_t keep_us)
 {

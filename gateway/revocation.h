@@ -9,6 +9,10 @@
 
 struct revocation;
 
+/* How long a revocation has to be remembered when access tokens live so long: a token may be made after it, by a call that read
+ * the old epoch before, and is believed for TOKEN_SKEW_SEC beyond its end. */
+int64_t revocation_keep_sec(int64_t token_lifetime_sec);
+
 /* Entries are forgotten keep_us after they were noted. NULL without memory. */
 struct revocation *revocation_new(int64_t keep_us);
 void revocation_free(struct revocation **revocation);

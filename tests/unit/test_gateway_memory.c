@@ -3,10 +3,12 @@
 #include "authn.h"
 #include "clock.h"
 #include "limiter.h"
+#include "method.h"
 #include "metrics_merge.h"
 #include "problem.h"
 #include "request.h"
 #include "revocation.h"
+#include "token.h"
 #include "token_cache.h"
 
 #include <criterion/criterion.h>
@@ -118,6 +120,17 @@ Test(gateway_memory, token_cache)
 	token_cache_free(&cache);
 	buf_free(&answer);
 	buf_free(&out);
+}
+
+/* A sign-in that read the epoch before it moved may sign its token as late as its deadline. */
+Test(gateway_memory, revocations_are_kept_until_no_token_can_be_believed)
+{
+	int64_t longest_sec = 0;
+	for (unsigned i = 0; i < method_count; i++)
+		if (method_table[i].timeout_ms > longest_sec * 1000)
+			longest_sec = (method_table[i].timeout_ms + 999) / 1000;
+	cr_assert_geq(longest_sec, 10);
+	cr_assert_geq(revocation_keep_sec(300), longest_sec + 300 + TOKEN_SKEW_SEC);
 }
 
 /* Answers with many claims fill the memory before they fill the table. */
