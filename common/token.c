@@ -268,9 +268,12 @@ static const char *claim_audience(const json_t *payload)
 	return text && *text ? text : NULL;
 }
 
+/* The base may end in a slash; issuers have one there in any case. */
 static bool issuer_matches(const char *issuer, const char *issuer_base)
 {
 	size_t base_len = strlen(issuer_base);
+	while (base_len > 0 && issuer_base[base_len - 1] == '/')
+		base_len--;
 	return strncmp(issuer, issuer_base, base_len) == 0 &&
 	       strncmp(issuer + base_len, PROJECTS_PATH, strlen(PROJECTS_PATH)) == 0 &&
 	       !strchr(issuer + base_len + strlen(PROJECTS_PATH), '/');

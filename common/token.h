@@ -36,8 +36,8 @@ MUST_USE enum status token_peek(const char *token, size_t len_bytes, struct id *
                                 char ret_kid[TOKEN_KID_SIZE]);
 
 /* Verifies shape (three canonical base64url segments), header (typ at+jwt, alg ES256, kid, nothing critical), signature,
- * iss = issuer_base + "/v1/projects/" + project, exp, nbf, iat within TOKEN_SKEW_SEC of now_sec, sub, sid, tv, jti.
- * ST_INVALID_TOKEN otherwise. All results are in the arena. */
+ * iss = issuer_base (slashes at its end do not count) + "/v1/projects/" + project, exp, nbf, iat within TOKEN_SKEW_SEC of
+ * now_sec, sub, sid, tv, jti. ST_INVALID_TOKEN otherwise. All results are in the arena. */
 MUST_USE enum status token_verify(const char *token, size_t len_bytes, const char *issuer_base, int64_t now_sec,
                                   token_key_find find, void *find_arg, struct arena *arena,
                                   struct token_claims *ret_claims);

@@ -445,6 +445,15 @@ Test(token, claims_refused)
 	cr_assert_str_eq(claims.audience, "shop");
 }
 
+/* Who writes the setting with a slash at its end means the same installation; claims writes none. */
+Test(token, slash_at_the_end_of_the_base)
+{
+	struct token_claims claims;
+	const char *token = token_with(NULL, NULL);
+	cr_assert_eq(token_verify(token, strlen(token), BASE "/", NOW, find, NULL, arena, &claims), ST_OK);
+	cr_assert_eq(token_verify(token, strlen(token), BASE "/x/", NOW, find, NULL, arena, &claims), ST_INVALID_TOKEN);
+}
+
 Test(token, issuers_refused)
 {
 	static const char *const issuers[] = {
