@@ -21,17 +21,17 @@ MUST_USE static enum status show_entries(struct call *call, const struct page *p
 	struct arena *arena = call->arena;
 	Audit__LedgerEntry **list = arena_alloc(arena, (page->count + 1) * sizeof *list);
 	Audit__LedgerEntry *shown = arena_alloc(arena, (page->count + 1) * sizeof *shown);
-	char(*ids)[ID_TEXT_SIZE] = arena_alloc(arena, (page->count + 1) * sizeof *ids);
+	char *ids = arena_alloc(arena, (page->count + 1) * ID_TEXT_SIZE);
 	if (!list || !shown || !ids)
 		return ST_RESOURCE_EXHAUSTED;
 	for (size_t i = 0; i < page->count; i++) {
 		struct entry *entry = &page->entries[i];
 		Audit__LedgerEntry *out = list[i] = &shown[i];
 		audit__ledger_entry__init(out);
-		id_format("prj", &entry->project, ids[i]);
+		out->project_id = ids + i * ID_TEXT_SIZE;
+		id_format("prj", &entry->project, out->project_id);
 		out->has_seq = out->has_hash = true;
 		out->seq = entry->seq;
-		out->project_id = ids[i];
 		out->hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
 		out->has_position = with_position;
 		out->position = with_position ? entry->position : 0;

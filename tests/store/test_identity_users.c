@@ -68,29 +68,31 @@ Test(identity_users, create_read)
 	get_user("nonsense", ST_NOT_FOUND);
 }
 
+#define WITH(...) .base = PROTOBUF_C_MESSAGE_INIT(&identity__create_user_request__descriptor), __VA_ARGS__
+
 Test(identity_users, refusals)
 {
-	static const struct {
+	const struct {
 		Identity__CreateUserRequest request;
 		const char *outcome;
 	} cases[] = {
-#define WITH(...) {.base = PROTOBUF_C_MESSAGE_INIT(&identity__create_user_request__descriptor), __VA_ARGS__}
-	    {WITH(.email = (char *)""), "invalid_argument email"},
-	    {WITH(.email = (char *)"a@"), "invalid_argument email"},
-	    {WITH(.email = (char *)"a b@example.com"), "invalid_argument email"},
-	    {WITH(.name = (char *)"nobody"), "invalid_argument email"},
-	    {WITH(.phone = (char *)"0151"), "invalid_argument phone"},
-	    {WITH(.external_id = (char *)"x", .name = (char *)"a\nb"), "invalid_argument name"},
-	    {WITH(.external_id = (char *)"x", .picture = (char *)"javascript:1"), "invalid_argument picture"},
-	    {WITH(.external_id = (char *)"x", .password = (char *)"short"), "invalid_argument password"},
-	    {WITH(.external_id = (char *)"x", .attributes_json = (char *)"[1]"), "invalid_argument attributes"},
-	    {WITH(.external_id = (char *)"x", .has_status = true, .status = 9), "invalid_argument status"},
-	    {WITH(.external_id = (char *)"x", .has_email_verified = true, .email_verified = true),
+	    {{WITH(.email = (char *)"")}, "invalid_argument email"},
+	    {{WITH(.email = (char *)"a@")}, "invalid_argument email"},
+	    {{WITH(.email = (char *)"a b@example.com")}, "invalid_argument email"},
+	    {{WITH(.name = (char *)"nobody")}, "invalid_argument email"},
+	    {{WITH(.phone = (char *)"0151")}, "invalid_argument phone"},
+	    {{WITH(.external_id = (char *)"x", .name = (char *)"a\nb")}, "invalid_argument name"},
+	    {{WITH(.external_id = (char *)"x", .picture = (char *)"javascript:1")}, "invalid_argument picture"},
+	    {{WITH(.external_id = (char *)"x", .password = (char *)"short")}, "invalid_argument password"},
+	    {{WITH(.external_id = (char *)"x", .attributes_json = (char *)"[1]")}, "invalid_argument attributes"},
+	    {{WITH(.external_id = (char *)"x", .has_status = true, .status = 9)}, "invalid_argument status"},
+	    {{WITH(.external_id = (char *)"x", .has_email_verified = true, .email_verified = true)},
 	     "invalid_argument email_verified"},
-	    {WITH(.email = (char *)"TAKEN@example.com"), "already_exists email"},
-	    {WITH(.external_id = (char *)"taken"), "already_exists external_id"},
+	    {{WITH(.email = (char *)"TAKEN@example.com")}, "already_exists email"},
+	    {{WITH(.external_id = (char *)"taken")}, "already_exists external_id"},
 	};
-	Identity__CreateUserRequest taken = WITH(.email = (char *)"taken@example.com", .external_id = (char *)"taken");
+	Identity__CreateUserRequest taken = {
+	    WITH(.email = (char *)"taken@example.com", .external_id = (char *)"taken")};
 	Identity__User *user;
 	cr_assert_eq(world_call(M_IDENTITY_CREATE_USER, &taken, &user), ST_OK);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -98,8 +100,8 @@ Test(identity_users, refusals)
 		cr_expect_str_eq(world_outcome(status), cases[i].outcome, "case %zu: %s", i, world_outcome(status));
 	}
 	char *login = (char *)"taken@example.com";
-	Identity__CreateUserRequest other =
-	    WITH(.email = (char *)"fresh@example.com", .login_ids = &login, .n_login_ids = 1);
+	Identity__CreateUserRequest other = {
+	    WITH(.email = (char *)"fresh@example.com", .login_ids = &login, .n_login_ids = 1)};
 	cr_expect_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_USER, &other, &user)), "already_exists login_ids");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM users"), "1");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "1");
