@@ -22,7 +22,7 @@ import world as worlds  # noqa: E402
 ORDER = ["read a user", "check a token", "refresh", "signatures", "create", "sign in", "reads during", "import", "memory of", "commit",
          "revocation", "the hop", "what CURVE", "all processes", "the same, idle", "./denizen up", "from the first", "the next request"]
 BUSY_MAX = 0.10
-PACKAGES = ["postgresql-15", "libzmq5", "libcivetweb1", "libssl3", "libsodium23", "libprotobuf-c1", "wrk"]
+PACKAGES = ["postgresql-[1-9][0-9]", "libzmq5", "libcivetweb1*", "libssl3*", "libsodium23*", "libprotobuf-c1*", "wrk"]
 
 
 def output_of(*command):
@@ -37,7 +37,7 @@ def machine_facts():
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text()).group(1)) // 1024
     packages = dict(line.split(" ", 1) for line in
-                    output_of("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES).splitlines() if " " in line)
+                    output_of("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES).splitlines() if " " in line.strip())
     return {"cores": os.cpu_count(), "cpu": cpu.group(1) if cpu else platform.machine(), "memory_mb": memory,
             "kernel": platform.release().split("-")[0], "compiler": output_of("cc", "-dumpfullversion"), "packages": packages}
 

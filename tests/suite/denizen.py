@@ -16,7 +16,7 @@ import jsonschema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(os.environ.get("DENIZEN_BIN") or ROOT / "build/release")
-PG_BIN = Path("/usr/lib/postgresql/15/bin")
+PG_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 OPENAPI = json.loads((ROOT / "docs/api/openapi.json").read_text())
 
 
