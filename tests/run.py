@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the tests by group, prints a line a test that fails and `N passed, N failed` at the end.
 
-usage: run.py [--quick] [GROUP...]    --quick leaves out asan, tsan and compose.
+usage: run.py [--quick] [GROUP...]    --quick leaves out asan, tsan and compose; releases runs only when it is named.
 Groups run in the order of GROUPS; a group is a function that returns (passed, failed). Everything a group starts, it ends.
 """
 import os
@@ -190,6 +190,12 @@ def group_compose():
     return pytest("tests/compose", timeout=2400)
 
 
+def group_releases():
+    """README's commands on fresh systems of the other releases that it promises."""
+    results = [counted_lines([ROOT / "tests/releases/release.sh", name], timeout=3600) for name in ("trixie", "jammy", "noble", "resolute")]
+    return tuple(sum(column) for column in zip(*results))
+
+
 GROUPS = {
     "static": group_static,
     "unit": group_unit,
@@ -200,8 +206,10 @@ GROUPS = {
     "suite": group_suite,
     "fault": group_fault,
     "compose": group_compose,
+    "releases": group_releases,
 }
 SLOW = {"asan", "tsan", "compose"}
+ON_DEMAND = {"releases"}
 
 
 def main(arguments):
@@ -212,7 +220,7 @@ def main(arguments):
         sys.exit(f"unknown group {unknown[0]}; there are: {' '.join(GROUPS)}")
     passed = failed = 0
     for name, group in GROUPS.items():
-        if (wanted and name not in wanted) or (quick and not wanted and name in SLOW):
+        if name not in wanted if wanted else name in ON_DEMAND or (quick and name in SLOW):
             continue
         started = time.monotonic()
         print(f"== {name}", flush=True)
