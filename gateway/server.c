@@ -160,13 +160,19 @@ static struct guard_verdict server_guard(const struct http_request *request, con
 	return guard_check(request);
 }
 
-/* Whether the client wants the connection to end (RFC 9112 section 9.3). */
-static bool server_client_closes(const struct http_request *request)
+/* Whether the connection ends after the answer. Its client may want that (RFC 9112 section 9.3); and civetweb does it to every client
+ * that sends other options, such as Upgrade: unannounced, the next request would be sent into that end. */
+static bool server_connection_ends(const struct http_request *request)
 {
-	const char *connection = http_header_find(request, "Connection");
-	if (connection != NULL && strcasestr(connection, "close") != NULL)
-		return true;
-	return request->http_1_0 && (connection == NULL || strcasestr(connection, "keep-alive") == NULL);
+	bool named = false;
+	for (size_t i = 0; i < request->header_count; i++) {
+		if (strcasecmp(request->headers[i].name, "Connection") != 0)
+			continue;
+		if (strcasecmp(request->headers[i].value, "keep-alive") != 0)
+			return true;
+		named = true;
+	}
+	return request->http_1_0 && !named;
 }
 
 /* One write: head and body in one buffer. */
@@ -206,7 +212,7 @@ static void server_serve(struct server_context *context, const char *version)
 		return;
 	}
 	exchange->request.content_length = verdict.content_length;
-	exchange->response.close = server_client_closes(&exchange->request);
+	exchange->response.close = server_connection_ends(&exchange->request);
 	context->server->options.handle(exchange);
 	http_drop_body(exchange);
 }
