@@ -50,3 +50,6 @@ void pipeline_end(struct gateway *gateway);
 /* The loop around a route: finds it, authenticates, checks permission and rate, reads the body, calls, prints the answer or the
  * failure, counts. Any thread. */
 void pipeline_serve(struct exchange *exchange);
+
+/* What the path allows, for a request with a verb that no route has: a value of Allow, in the exchange's arena or static. Any thread. */
+const char *pipeline_allow(struct exchange *exchange);

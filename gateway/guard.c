@@ -193,8 +193,6 @@ static struct guard_verdict guard_headers(const struct http_request *request)
 
 struct guard_verdict guard_check(const struct http_request *request)
 {
-	if (!guard_verb(request->verb))
-		return guard_refuse(ST_METHOD_NOT_ALLOWED, NULL);
 	struct guard_verdict verdict = guard_headers(request);
 	if (verdict.status == ST_OK)
 		verdict = guard_target(request);
@@ -206,7 +204,8 @@ struct guard_verdict guard_check(const struct http_request *request)
 	bool bodiless = strcmp(request->verb, "GET") == 0 || strcmp(request->verb, "HEAD") == 0;
 	if (bodiless && verdict.content_length > 0)
 		return guard_refuse(ST_MALFORMED_REQUEST, "A GET or HEAD request carries no body");
-	return verdict;
+	/* Last: all else is in order, so it can be asked what this path allows. */
+	return guard_verb(request->verb) ? verdict : guard_refuse(ST_METHOD_NOT_ALLOWED, NULL);
 }
 
 /* "GET /path?query HTTP/1.1" with single blanks, each separator now NUL. */

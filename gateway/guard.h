@@ -10,7 +10,7 @@ struct guard_verdict {
 	int64_t content_length; /* with ST_OK */
 };
 
-/* Checks verb, target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers. */
+/* Checks target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers, and the verb last. */
 struct guard_verdict guard_check(const struct http_request *request);
 
 /* Only for a request whose strings still lie in the buffer they were received in, as server.c has them: finds bare line feeds,
@@ -18,5 +18,5 @@ struct guard_verdict guard_check(const struct http_request *request);
  * by the distances between the strings. version is the text after "HTTP/". False = refuse. */
 bool guard_layout(const struct http_request *request, const char *version);
 
-/* The verbs that are served, as a value of the Allow header. */
+/* All verbs that are served, as a value of the Allow header. */
 #define GUARD_ALLOW "GET, HEAD, POST, PUT, PATCH, DELETE"

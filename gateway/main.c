@@ -134,6 +134,7 @@ static enum status process_start_server(struct gateway_process *process)
 	    .body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES"),
 	    .gateway = &process->gateway,
 	    .handle = pipeline_serve,
+	    .allow = pipeline_allow,
 	};
 	enum status status = pipeline_init(&process->gateway, cfg_bool(cfg, "DENIZEN_BENCH_ROUTES"));
 	return status == ST_OK ? http_server_start(&options, &process->server) : status;

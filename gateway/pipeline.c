@@ -2,6 +2,7 @@
 #include "gateway.h"
 
 #include "clock.h"
+#include "guard.h"
 #include "local.h"
 #include "log.h"
 #include "metrics.h"
@@ -200,6 +201,12 @@ static enum status pipeline_run(struct exchange *exchange)
 	if (status != ST_OK)
 		return status;
 	return exchange->body.len > LARGE_BODY_BYTES ? pipeline_execute_large(exchange) : pipeline_execute(exchange);
+}
+
+const char *pipeline_allow(struct exchange *exchange)
+{
+	bool known = route_find(exchange->gateway->routes, exchange) == ST_METHOD_NOT_ALLOWED;
+	return known && exchange->failure.allow != NULL ? exchange->failure.allow : GUARD_ALLOW;
 }
 
 void pipeline_serve(struct exchange *exchange)

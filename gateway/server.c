@@ -205,8 +205,10 @@ static void server_serve(struct server_context *context, const char *version)
 	exchange->gateway = context->server->options.gateway;
 	http_trace_begin(exchange);
 	if (verdict.status != ST_OK) {
+		const char *allow =
+		    verdict.status == ST_METHOD_NOT_ALLOWED ? context->server->options.allow(exchange) : NULL;
 		exchange->failure =
-		    (struct failure){.status = verdict.status, .reason = verdict.reason, .allow = GUARD_ALLOW};
+		    (struct failure){.status = verdict.status, .reason = verdict.reason, .allow = allow};
 		exchange->response.close = true;
 		problem_print(exchange);
 		return;

@@ -15,6 +15,8 @@ struct http_server_options {
 	struct gateway *gateway;
 	/* Fills exchange->response. Called on a server thread, many at once. */
 	void (*handle)(struct exchange *exchange);
+	/* The verbs of a path that was asked for with one that is not served: a value of Allow, in the exchange's arena or static. */
+	const char *(*allow)(struct exchange *exchange);
 };
 
 /* Starts listening. ST_UNAVAILABLE (logged) when the port is taken or threads cannot be made. options are copied, their text is

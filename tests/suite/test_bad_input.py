@@ -210,6 +210,15 @@ def test_a_wrong_method_names_the_right_ones(victim, method, path):
     assert declared <= allowed and method not in allowed, (allowed, declared)
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/users/{user_id}", "/v1/sessions", "/v1/tokens/introspect"])
+def test_a_method_that_nothing_supports_names_the_right_ones(victim, method, path):
+    reply = victim.call(method, path.format(user_id=victim.user["id"]))
+    refused(reply, 405, "method_not_allowed")
+    declared = {each.upper() for each in OPENAPI["paths"][path]}
+    assert {each.strip() for each in reply.headers["allow"].split(",")} - {"HEAD"} == declared
+
+
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/user", "/v1/users/", "/v2/users", "/V1/users", "/v1/users/x/y", "/v1/users/x/claims/y", "/admin", "/index.html",
                                   "/v1/projects/x", "/.git/config", "/v1/users.json", "/bench/hello"])
 def test_a_path_that_is_none_is_not_found(victim, path):
