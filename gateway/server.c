@@ -20,6 +20,7 @@
 #define KEEP_BUFFER_BYTES (128UL * 1024)
 #define BODY_DEADLINE_US (10 * US_PER_SEC)
 #define PIECE_DEADLINE_US (30 * US_PER_SEC)
+#define READER_STALL_US (60 * US_PER_SEC)
 #define CLOSE_DEADLINE_US (2 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
@@ -111,10 +112,27 @@ static void server_context_give(struct server_context *context)
 	pthread_mutex_unlock(&server->lock);
 }
 
+/* civetweb gives up after 10 s in which the client took nothing. The reader of a streamed answer may be busy for longer with what it
+ * has, as one that writes an export into a database. */
 static bool server_write(void *arg, const void *data, size_t len_bytes)
 {
 	struct server_context *context = arg;
-	return mg_write(context->connection, data, len_bytes) == (int)len_bytes;
+	const char *left = data;
+	int64_t moved_us = clock_monotonic_us();
+	for (;;) {
+		int sent = mg_write(context->connection, left, len_bytes);
+		if (sent == (int)len_bytes)
+			return true;
+		if (sent < 0 || !context->exchange.response.started || atomic_load(&context->server->draining))
+			return false;
+		int64_t now_us = clock_monotonic_us();
+		if (sent > 0)
+			moved_us = now_us;
+		if (now_us - moved_us >= READER_STALL_US)
+			return false;
+		left += sent;
+		len_bytes -= (size_t)sent;
+	}
 }
 
 /* Each read has a deadline that the reaper enforces: civetweb's own time-out starts anew with every byte. */
@@ -421,6 +439,7 @@ void http_server_stop(struct http_server **server)
 {
 	if (*server == NULL)
 		return;
+	atomic_store(&(*server)->draining, true);
 	mg_stop((*server)->http);
 	mg_exit_library();
 	server_free(server);

@@ -270,6 +270,19 @@ def test_following_from_the_named_sequence_misses_nothing(suite, fresh):
     assert 0 < sequence < head(fresh)
 
 
+def test_the_reader_of_an_export_may_be_busy_for_a_while(suite, fresh):
+    """It takes nothing for 15 s, with more on its way than sockets hold: the export waits and is complete."""
+    users = 1200
+    imported(fresh, [{"external_id": f"busy-{i}", "attributes": {"x": "y" * 16000}} for i in range(users)])
+    connection = http.client.HTTPConnection("127.0.0.1", suite.port, timeout=30)
+    connection.request("GET", "/v1/users/export", headers=fresh.headers())
+    reply = connection.getresponse()
+    time.sleep(15)
+    body = reply.read()  # raises IncompleteRead when the last chunk is missing
+    connection.close()
+    assert body.count(b"\n") == users
+
+
 def test_an_export_needs_the_permission(suite, fresh):
     key = made(fresh.post("/v1/keys", {"scopes": ["users:write"]}))["secret"]
     refused(Client(suite.port, key=key).get("/v1/users/export"), 403, "permission_denied")
