@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 /* Methods that the gateway answers itself or in its own way. */
@@ -189,12 +190,24 @@ static enum status pipeline_execute_large(struct exchange *exchange)
 	return status;
 }
 
+/* Compressed bytes would be taken for JSON. */
+static enum status pipeline_check_coding(struct exchange *exchange)
+{
+	const char *coding = http_header_find(&exchange->request, "Content-Encoding");
+	if (coding == NULL || exchange->request.content_length == 0 || strcasecmp(coding, "identity") == 0)
+		return ST_OK;
+	return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
+	                 "Content-Encoding is not supported: send the body as it is");
+}
+
 static enum status pipeline_run(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
 	enum status status = route_find(gateway->routes, exchange);
 	if (status == ST_OK)
 		status = pipeline_authorize(exchange);
+	if (status == ST_OK)
+		status = pipeline_check_coding(exchange);
 	bool streams = exchange->route != NULL && exchange->route->method != NULL && exchange->route->method->stream;
 	if (status == ST_OK && !streams)
 		status = http_read_body(exchange, gateway->body_max_bytes);

@@ -1,4 +1,5 @@
 """Bad input: the right 4xx with a problem document that names the field, and nothing changed."""
+import gzip
 import json
 import re
 
@@ -149,6 +150,17 @@ def test_another_content_type_is_refused(suite, victim, method, path, content_ty
     client = suite.client() if path == "/v1/projects" else victim
     reply = client.call(method, filled(victim, path), raw=b'{"name":"x"}', headers={"Content-Type": content_type})
     refused(reply, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("path, content_type", [("/v1/users", JSON), ("/v1/users/import", "application/x-ndjson")])
+def test_a_compressed_body_is_refused_as_such(victim, path, content_type):
+    """Not as lines of broken JSON, of which an import would make one refusal each."""
+    body = b'{"email":"no address"}'
+    for coding in ("gzip", "br", "identity, gzip"):
+        reply = post(victim, path, gzip.compress(body), content_type, **{"Content-Encoding": coding})
+        refused(reply, 415, "unsupported_media_type")
+        assert "Content-Encoding" in reply.json["detail"]
+    assert post(victim, path, body, content_type, **{"Content-Encoding": "identity"}).status in (200, 400)
 
 
 @pytest.mark.parametrize("content_type", ["application/json;charset=utf-8", "application/json; charset=UTF-8", "Application/JSON", 'application/json; charset="utf-8"'])
