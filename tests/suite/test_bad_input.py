@@ -254,7 +254,8 @@ def test_a_badly_encoded_parameter_is_refused(victim, query, field):
 
 def test_a_get_with_a_body_and_a_post_with_a_query_are_refused(victim):
     assert victim.call("GET", "/v1/users", raw=b"{}", headers={"Content-Type": JSON}).status == 400
-    refused(victim.post("/v1/users?admin=1", {"email": "a@example.com"}), 400, "invalid_argument")
+    refused(victim.post("/v1/users?admin=1", {"email": "a@example.com"}), 400, "invalid_argument", "admin")
+    refused(victim.post("/v1/sessions?%61&b", {}), 400, "invalid_argument", "a")
     refused(victim.call("DELETE", "/v1/users/" + victim.user["id"], raw=b'{"a":1}', headers={"Content-Type": JSON}), 400, "invalid_argument")
 
 

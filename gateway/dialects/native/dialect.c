@@ -128,6 +128,13 @@ static enum status native_map_query(struct exchange *exchange, const char *const
 	return ST_OK;
 }
 
+static enum status native_refuse_query(struct exchange *exchange)
+{
+	const char *query = exchange->request.query;
+	const char *name = http_decode(exchange->arena, query, strcspn(query, "=&"), true);
+	return http_fail(exchange, ST_INVALID_ARGUMENT, name, "This route takes no query parameters");
+}
+
 static enum status native_map_path(struct exchange *exchange, ProtobufCMessage *request)
 {
 	struct pbjson_error error = {0};
@@ -173,7 +180,7 @@ static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **r
 		if (status != ST_OK)
 			return status;
 		if (exchange->request.query != NULL && exchange->request.query[0] != '\0')
-			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no query parameters");
+			return native_refuse_query(exchange);
 	} else {
 		if (exchange->request.content_length > 0)
 			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no body");
