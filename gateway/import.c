@@ -56,8 +56,16 @@ static void import_flush(struct import *import)
 	import_collect(import, import->ring[import->head]);
 }
 
+/* Editors and spreadsheets begin a file with it; it belongs to no line. */
+static const char byte_order_mark[] = {'\xef', '\xbb', '\xbf'};
+
 static void import_line(struct import *import, const char *text, size_t len)
 {
+	size_t mark = sizeof(byte_order_mark);
+	if (import->line == 1 && len >= mark && memcmp(text, byte_order_mark, mark) == 0) {
+		text += mark;
+		len -= mark;
+	}
 	if (len > 0 && text[len - 1] == '\r')
 		len--;
 	if (strspn(text, " \t") >= len)

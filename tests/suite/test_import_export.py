@@ -152,6 +152,14 @@ def test_blank_lines_and_a_missing_last_newline_are_fine(fresh):
     assert imported(fresh, b"") == [] and imported(fresh, b"\n\n") == []
 
 
+def test_a_byte_order_mark_belongs_to_no_line(fresh):
+    """As editors of Windows write it. Only at the beginning of the file."""
+    mark = b"\xef\xbb\xbf"
+    results = imported(fresh, mark + b'{"email":"a@example.com"}\r\n' + mark + b'{"email":"b@example.com"}\r\n')
+    assert [result["status"] for result in results] == ["created", "error"]
+    assert imported(fresh, mark) == [] and imported(fresh, mark + b"\n") == []
+
+
 def test_sending_again_finds_what_exists(suite, fresh):
     rows = [{"email": f"row{i}@example.com", "name": f"Row {i}"} for i in range(1200)]
     first = imported(fresh, rows)
