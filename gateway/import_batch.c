@@ -173,7 +173,7 @@ static void import_print_entry(const struct import_batch *batch, const struct im
 	result.line = entry->line;
 	if (!entry->sent) {
 		result.code = (char *)status_name(ST_INVALID_ARGUMENT);
-		result.field = (char *)entry->field;
+		result.field = entry->field != NULL && entry->field[0] != '\0' ? (char *)entry->field : NULL;
 		result.detail = (char *)entry->reason;
 	} else if (answer == NULL) {
 		enum status status = batch->status == ST_OK ? ST_INTERNAL : batch->status;
@@ -182,6 +182,7 @@ static void import_print_entry(const struct import_batch *batch, const struct im
 	} else if (job->fail_on_conflict && result.status != NULL && strcmp(result.status, "exists") == 0) {
 		result.status = (char *)"error";
 		result.code = (char *)status_name(ST_ALREADY_EXISTS);
+		result.detail = (char *)status_info(ST_ALREADY_EXISTS)->text;
 	}
 	import_print(&result, out);
 }

@@ -134,6 +134,7 @@ def test_a_bad_row_is_named_by_line_and_field_and_the_others_are_imported(fresh)
         refusal = results[2 * i + 1]
         assert refusal["status"] == "error" and refusal["code"] == "invalid_argument" and refusal["detail"], (bad, refusal)
         assert field is None or refusal.get("field") == field, (bad, refusal)
+        assert refusal.get("field") != "", "a refusal of the whole line names no field"
     assert total(fresh) == len(BAD_ROWS)
 
 
@@ -172,7 +173,7 @@ def test_sending_again_finds_what_exists(suite, fresh):
     suite.settle()
     assert total(fresh) == 1200 and head(fresh) == before
     strict = imported(fresh, rows[:3], "?on_conflict=fail")
-    assert {(result["status"], result["code"]) for result in strict} == {("error", "already_exists")}
+    assert {(result["status"], result["code"]) for result in strict} == {("error", "already_exists")} and all(result["detail"] for result in strict)
 
 
 def test_an_interrupted_import_is_resumed_by_sending_it_again(suite, fresh):
