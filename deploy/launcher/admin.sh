@@ -50,7 +50,7 @@ load_credentials() {
 }
 
 command_project() {
-	parse_options "$@"
+	parse_options 2 "--json --project-credentials" "$@"
 	[ "${ARGS[0]:-}" = create ] && [ -n "${ARGS[1]:-}" ] || die "usage: ./denizen project create NAME [--json]"
 	load_credentials
 	local reply credentials
@@ -65,7 +65,7 @@ command_project() {
 }
 
 command_key() {
-	parse_options "$@"
+	parse_options 1 "--kind --name --scopes --json --project-credentials" "$@"
 	[ "${ARGS[0]:-}" = create ] || die "usage: ./denizen key create [--kind api|management|client] [--name NAME] [--scopes a,b]"
 	load_credentials
 	local reply
@@ -75,7 +75,7 @@ command_key() {
 }
 
 command_subscriber() {
-	parse_options "$@"
+	parse_options 2 "--project" "$@"
 	[ "${ARGS[0]:-}" = create ] && [ -n "${ARGS[1]:-}" ] || die "usage: ./denizen subscriber create NAME [--project prj_...]"
 	"$BIN/deploy/denizen-keys" "$DATA/bus" subscriber "${ARGS[1]}" ${PROJECT:+"$PROJECT"} || exit 1
 	say "secret key: $DATA/bus/secret/${ARGS[1]}.key   public key: $DATA/bus/public/${ARGS[1]}.pub   server: $DATA/bus/public/audit.pub"
@@ -83,7 +83,7 @@ command_subscriber() {
 
 # Sends the file as it is; rows that exist are skipped, so an interrupted import is resumed by running it again.
 command_import() {
-	parse_options "$@"
+	parse_options 1 "--project-credentials" "$@"
 	local file=${ARGS[0]:-} results status failed=0
 	[ -r "$file" ] || die "the file ${file:-(none)} cannot be read."
 	load_credentials

@@ -23,11 +23,17 @@ default_data() {
 	fi
 }
 
-# Defaults of the options that several commands share; parse_options sets them from the arguments, rest goes to ARGS.
+# parse_options WORDS "OPTIONS" ARGUMENTS...: for a command that takes so many words, and these options beside --data. Sets the variables
+# of the options; the words go to ARGS. What the command does not take is refused: it would be left undone unseen.
 parse_options() {
-	DATA=${DENIZEN_DATA:-$(default_data)} PORT= DETACH=no REPLICAS= JSON=no KIND=api NAME= SCOPES= PROJECT= CREDENTIALS= QUICK=no
+	local words=$1 options=" --data $2 "
+	shift 2
+	DATA=${DENIZEN_DATA:-$(default_data)} PORT= DETACH=no REPLICAS= JSON=no KIND=api NAME= SCOPES= PROJECT= CREDENTIALS=
 	ARGS=()
 	while [ $# -gt 0 ]; do
+		case $1 in
+		-?*) [[ $options == *" $1 "* ]] || die "unknown option $1 of ./denizen $command; ./denizen help lists them." ;;
+		esac
 		case $1 in
 		--data | --port | --replicas | --kind | --name | --scopes | --project | --project-credentials)
 			[ $# -ge 2 ] || die "$1 needs a value."
@@ -44,17 +50,18 @@ parse_options() {
 		--project-credentials) CREDENTIALS=$2 && shift ;;
 		--detach) DETACH=yes ;;
 		--json) JSON=yes ;;
-		--quick) QUICK=yes ;;
-		--*) die "unknown option $1; ./denizen help lists them." ;;
 		*) ARGS+=("$1") ;;
 		esac
 		shift
 	done
+	[ ${#ARGS[@]} -le "$words" ] || die "./denizen $command does not take ${ARGS[$words]}; ./denizen help lists what it takes, and a name with blanks needs quotes."
+	[ -n "$DATA" ] || die "--data needs a value."
 	DATA=$(readlink -m "$DATA")
 	case $DATA in *[!A-Za-z0-9._/+@-]*) die "the data directory $DATA has characters other than letters, digits and ._/+@-; choose another with --data." ;; esac
 	if [ -n "$PORT" ]; then
 		case $PORT in *[!0-9]*) die "--port needs a number." ;; esac
-		{ [ "$PORT" -ge 1 ] && [ "$PORT" -le 60000 ]; } || die "--port needs a number from 1 to 60000."
+		PORT=$(sed 's/^0*//' <<<"$PORT") # with a leading zero the shell would count in eights
+		{ [ -n "$PORT" ] && [ ${#PORT} -le 5 ] && [ "$PORT" -le 60000 ]; } || die "--port needs a number from 1 to 60000."
 	fi
 }
 

@@ -122,7 +122,6 @@ prepare() {
 	[ -w "$DATA" ] || die "the directory $DATA is not writable by $(id -un); choose another with --data."
 	lock_data
 	settings
-	check_replicas
 	check_reachable
 	find_postgres
 	check_ports
@@ -137,7 +136,8 @@ prepare() {
 }
 
 command_up() {
-	parse_options "$@"
+	parse_options 0 "--port --detach --replicas" "$@"
+	check_replicas
 	local pid
 	if pid=$(supervisor_pid); then
 		settings
@@ -166,7 +166,7 @@ command_up() {
 }
 
 command_down() {
-	parse_options "$@"
+	parse_options 0 "" "$@"
 	local pid i
 	pid=$(supervisor_pid) || { say "Denizen does not run in $DATA."; return; }
 	kill -TERM "$pid"
@@ -178,7 +178,7 @@ command_down() {
 }
 
 command_status() {
-	parse_options "$@"
+	parse_options 0 "--json" "$@"
 	local ready=false
 	if ! supervisor_pid >/dev/null; then
 		if [ $JSON = yes ]; then echo '{"running": false}'; else say "Denizen does not run in $DATA."; fi
@@ -197,7 +197,7 @@ command_status() {
 }
 
 command_logs() {
-	parse_options "$@"
+	parse_options 1 "" "$@"
 	ls "$DATA/logs/${ARGS[0]:-}"*.log >/dev/null 2>&1 || die "there are no logs of ${ARGS[0]:-any process} in $DATA/logs."
 	exec tail -n 50 -F "$DATA/logs/${ARGS[0]:-}"*.log
 }

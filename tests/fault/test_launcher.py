@@ -193,7 +193,7 @@ def test_a_taken_port(data):
     for distance in (140, 1140):  # the feed's ports
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = other.getsockname()[1]
-            refused(denizen("up", "--data", data / "d", "--port", taken - distance), str(taken), "--port")
+            refused(denizen("up", "--data", data / "d", "--port", f"0{taken - distance}"), str(taken), "--port")  # no octal number
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -204,10 +204,32 @@ def test_a_taken_port(data):
     (["--replicas", "identity=0"], ["1 to 8"]),
     (["--replicas", "identity"], ["identity=2"]),
     (["--replicas", "gateway=2"], ["compose.yaml"]),
+    (["--port", "99999999999999999999"], ["1 to 60000"]),
+    (["--port", "000"], ["1 to 60000"]),
     (["--colour"], ["unknown option --colour"]),
+    (["-d"], ["unknown option -d"]),
+    (["--json"], ["unknown option --json"]),
+    (["9000"], ["does not take 9000"]),
+    (["--data", ""], ["--data needs a value"]),
 ])
 def test_wrong_options(data, arguments, words):
     refused(denizen("up", "--data", data / "d", *arguments), *words)
+    assert not (data / "d").exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    ["key", "create", "--scopes", "users:read", "--project", "prj_01h00000000000000000000000"],
+    ["key", "create", "extra", "--scopes", "users:read"], ["project", "create", "two", "words"], ["import", "USERS", "--project", "prj_x"],
+    ["import", "USERS", "USERS"], ["status", "--port", "1"], ["down", "now"], ["logs", "gateway", "identity"]])
+def test_what_a_command_does_not_take_is_refused_and_not_left_out(suite, data, arguments):
+    """A key or an import for another project than the one that was named, or half of the files, would be worse than none."""
+    (data / "users.ndjson").write_text(json.dumps({"email": "left-out@example.com"}))
+    keys, users = good(suite.client().get("/v1/keys"))["total"], good(suite.client().get("/v1/users"))["total"]
+    named = [str(data / "users.ndjson") if word == "USERS" else word for word in arguments]
+    done = denizen(*named, "--data", suite.data)
+    refused(done, "./denizen help")
+    assert (good(suite.client().get("/v1/keys"))["total"], good(suite.client().get("/v1/users"))["total"]) == (keys, users)
+    assert suite.status()["ready"]
 
 
 def test_a_strange_directory(data):
