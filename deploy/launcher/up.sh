@@ -135,12 +135,25 @@ prepare() {
 	prepare_database
 }
 
+# What runs is not changed by a second up: it must not look as if it were.
+check_running() {
+	local port=$PORT replicas=$REPLICAS name
+	PORT= REPLICAS=
+	settings
+	[ "${port:-$PORT}" = "$PORT" ] || die "it runs on http://127.0.0.1:$PORT already; for port $port stop it first with ./denizen down."
+	[ -n "$replicas" ] || return 0
+	for name in $SERVICES; do
+		[ "$(replicas_of "$name")" = "$(REPLICAS=$replicas replicas_of "$name")" ] ||
+			die "it runs on http://127.0.0.1:$PORT already, with other replicas; --replicas takes effect at a start: ./denizen down first."
+	done
+}
+
 command_up() {
 	parse_options 0 "--port --detach --replicas" "$@"
 	check_replicas
 	local pid
 	if pid=$(supervisor_pid); then
-		settings
+		check_running
 		say "Denizen is already running on http://127.0.0.1:$PORT (supervisor $pid); ./denizen down stops it."
 		[ -s "$DATA/credentials.json" ] || make_credentials
 		return

@@ -61,6 +61,15 @@ def test_up_twice_is_up_once(suite):
     assert suite.status() == before
 
 
+def test_up_does_not_pretend_to_change_what_runs(suite):
+    """It said "already running" on the port that was asked for, where nobody listens, and nothing of the replicas."""
+    before = suite.status()
+    refused(denizen("up", "--data", suite.data, "--detach", "--port", suite.port + 1), f"127.0.0.1:{suite.port} ", "./denizen down")
+    refused(denizen("up", "--data", suite.data, "--detach", "--replicas", "identity=2,claims=2"), "--replicas", "./denizen down")
+    assert denizen("up", "--data", suite.data, "--detach", "--replicas", "claims=1,identity=2").returncode == 0
+    assert suite.status() == before
+
+
 def test_down_and_up_resume_the_data(suite, figures):
     client = suite.client()
     user = new_user(client, name="Ada")
