@@ -86,15 +86,17 @@ command_import() {
 	parse_options 1 "--project-credentials" "$@"
 	local file=${ARGS[0]:-} results status failed=0
 	[ -r "$file" ] || die "the file ${file:-(none)} cannot be read."
+	# Its length is sent first, so it has to be there as a whole.
+	[ -f "$(readlink -f "$file")" ] || die "$file is no file with a length; write what comes from a pipe to a file first."
 	load_credentials
 	results=$(mktemp)
-	status=$(curl -sS -N -X POST -T "$file" -o "$results" -w '%{http_code}' -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
+	status=$(curl -sS -N --globoff -X POST -T "$file" -o "$results" -w '%{http_code}' -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
 		-H @<(printf 'Authorization: Bearer %s\n' "$MANAGEMENT_KEY") "$BASE_URL/v1/users/import") ||
 		die "the connection broke; run the same command again, rows that were imported are skipped."
 	[ "$status" = 200 ] || die "the import was refused ($status): $(jq -r '[.title, .detail, .field] | map(select(. != null)) | join("; ")' "$results")."
 	# The first refusals are enough to see what is wrong with a file.
 	jq -c 'select(.status == "error" or .title != null)' "$results" | sed -n 1,20p >&2
-	jq -rn '[inputs.status] | group_by(.) | map("\(.[0]): \(length)") | join("  ")' "$results"
+	jq -rn '[inputs.status] | group_by(.) | map("\(.[0]): \(length)") | join("  ") | if . == "" then "no rows" else . end' "$results"
 	grep -q '"status":"error"' "$results" && failed=1
 	rm -f "$results"
 	return $failed

@@ -161,6 +161,27 @@ def test_a_refused_import_is_no_success(suite, data):
     refused(denizen("import", data / "users.ndjson", "--data", suite.data, "--project-credentials", data / "bad.json"), "refused (401)")
 
 
+def test_an_import_takes_the_file_that_it_is_given(suite, data):
+    """curl reads brackets and braces in the name of a file as a pattern: {a,b}.ndjson sent a.ndjson and b.ndjson."""
+    def row(name):
+        return json.dumps({"external_id": f"{data.name}-{name}"}) + "\n"
+
+    for name in ("users[1].ndjson", "{a,b}.ndjson", "with blank.ndjson", "a.ndjson"):
+        (data / name).write_text(row(name))
+        done = denizen("import", data / name, "--data", suite.data)
+        assert (done.returncode, done.stdout) == (0, "created: 1\n"), done
+    (data / "empty").write_text("")
+    done = denizen("import", data / "empty", "--data", suite.data)
+    assert (done.returncode, done.stdout) == (0, "no rows\n"), done
+    refused(denizen("import", data, "--data", suite.data), "no file")
+    with open(data / "a.ndjson") as pipe:
+        piped = subprocess.Popen(["cat"], stdin=pipe, stdout=subprocess.PIPE)
+    done = subprocess.run([ROOT / "denizen", "import", "/dev/stdin", "--data", suite.data], stdin=piped.stdout, capture_output=True, text=True, timeout=60)
+    piped.stdout.close()
+    piped.wait()
+    refused(done, "no file", "pipe")
+
+
 def test_two_starts_at_once(data):
     (data / "d").mkdir()
     with open(data / "d/.lock", "w") as lock:
