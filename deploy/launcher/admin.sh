@@ -77,6 +77,7 @@ command_key() {
 command_subscriber() {
 	parse_options 2 "--project" "$@"
 	[ "${ARGS[0]:-}" = create ] && [ -n "${ARGS[1]:-}" ] || die "usage: ./denizen subscriber create NAME [--project prj_...]"
+	[ -w "$DATA/bus/secret" ] || die "$DATA/bus/secret is not there or not writable by $(id -un): the user who runs the suite makes its keys."
 	"$BIN/deploy/denizen-keys" "$DATA/bus" subscriber "${ARGS[1]}" ${PROJECT:+"$PROJECT"} || exit 1
 	say "secret key: $DATA/bus/secret/${ARGS[1]}.key   public key: $DATA/bus/public/${ARGS[1]}.pub   server: $DATA/bus/public/audit.pub"
 }

@@ -2,7 +2,9 @@
 
 # build PRESET: configures once, builds what is stale, prints only failures. Binaries are under build/PRESET.
 build() {
-	local preset=$1 log
+	local preset=$1 log made=$ROOT/build/$1
+	while [ ! -e "$made" ]; do made=$(dirname "$made"); done
+	[ -w "$made" ] || die "$(id -un) cannot build in $made, which belongs to $(stat -c %U "$made"): build as that user and set DENIZEN_BIN=$ROOT/build/$preset to use what is there, or take a copy of your own."
 	log=$(mktemp)
 	if [ ! -f "$ROOT/build/$preset/build.ninja" ]; then
 		step "building ($preset); this takes a minute the first time"

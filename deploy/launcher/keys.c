@@ -20,7 +20,9 @@ static int subscriber_add(const char *dir, const char *name, const char *project
 		return 2;
 	}
 	enum status status = bus_keys_add_subscriber(dir, name, project_text ? &project : NULL);
-	if (status != ST_OK)
+	if (status == ST_INVALID_ARGUMENT)
+		fprintf(stderr, "denizen-keys: %s: a name has 1 to 40 lower-case letters, digits and dashes\n", name);
+	else if (status != ST_OK)
 		fprintf(stderr, "denizen-keys: %s: %s\n", name, status_info(status)->text);
 	return status == ST_OK ? 0 : 1;
 }

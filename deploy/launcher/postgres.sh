@@ -19,6 +19,15 @@ socket_dir() {
 	echo "$wanted"
 }
 
+# Before anything is written: files of root would be in the way of the directory's owner.
+check_owner() {
+	local owner
+	owner=$(stat -c %U "$DATA/postgres" 2>/dev/null) || return 0
+	[ "$owner" != "$(postgres_user)" ] && [ "$owner" != "$(id -un)" ] || return 0
+	[ "$owner" = postgres ] && owner=root
+	die "the data in $DATA are of $owner; run the command as $owner."
+}
+
 # Whether the Postgres user can reach the data directory.
 check_reachable() {
 	is_root || return 0

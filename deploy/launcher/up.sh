@@ -1,6 +1,6 @@
 # up, down, status, logs.
 
-BIN=$ROOT/build/release
+BIN=${DENIZEN_BIN:-$ROOT/build/release}
 
 make_secrets() {
 	local name
@@ -117,9 +117,10 @@ lock_data() {
 
 prepare() {
 	install_packages $BUILD_PACKAGES
-	[ -n "${DENIZEN_BIN:-}" ] && BIN=$DENIZEN_BIN || build release
+	[ -n "${DENIZEN_BIN:-}" ] || build release
 	mkdir -p "$DATA" 2>/dev/null || die "the directory $DATA cannot be made; choose another with --data."
 	[ -w "$DATA" ] || die "the directory $DATA is not writable by $(id -un); choose another with --data."
+	check_owner
 	lock_data
 	settings
 	check_reachable
@@ -182,6 +183,7 @@ command_down() {
 	parse_options 0 "" "$@"
 	local pid i
 	pid=$(supervisor_pid) || { say "Denizen does not run in $DATA."; return; }
+	is_root || [ -O "/proc/$pid" ] || die "the suite in $DATA runs as $(stat -c %U "/proc/$pid"); stop it as that user."
 	kill -TERM "$pid"
 	for ((i = 0; i < 1200; i++)); do
 		supervisor_pid >/dev/null || { say "Denizen is stopped."; return; }

@@ -293,12 +293,29 @@ def test_missing_privileges(data):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
+def test_what_is_of_another_user_is_left_alone(suite, data):
+    refused(denizen("down", "--data", suite.data, user=NOBODY), "runs as root")
+    refused(denizen("subscriber", "create", "mine", "--data", suite.data, user=NOBODY), "not writable by nobody")
+    refused(denizen("up", "--data", data, user=NOBODY, environment={"DENIZEN_BIN": ""}), "cannot build", "DENIZEN_BIN=")
+    (data / "d/postgres").mkdir(parents=True)
+    os.chown(data / "d/postgres", pwd.getpwnam(NOBODY).pw_uid, -1)
+    refused(denizen("up", "--data", data / "d", "--port", free_port()), "run the command as nobody")
+    assert os.listdir(data / "d") == ["postgres"], "what root leaves there would be in nobody's way"
+    assert suite.status()["ready"]
+
+
+def test_a_subscriber_needs_a_name_that_can_be_one(suite):
+    done = denizen("subscriber", "create", "My Shop", "--data", suite.data)
+    assert done.returncode == 1 and "lower-case letters" in done.stderr, done
+
+
 def warnings(directory):
     """What Denizen's processes warned of."""
     return [line for log in (directory / "logs").glob("*.log") for line in log.read_text().splitlines()
             if '"level":"warn"' in line or '"level":"error"' in line]
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
 def test_an_ordinary_user_runs_a_suite(data):
     os.chown(data, pwd.getpwnam(NOBODY).pw_uid, -1)
     port = free_port()
