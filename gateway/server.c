@@ -273,6 +273,9 @@ static void server_connection_closed(const struct mg_connection *connection)
 		reaper_unwatch(server->reaper, connection);
 }
 
+/* Marks a connection whose last request was refused by server_http_error. */
+static char server_parse_refused;
+
 static enum status server_parse_failure(int http)
 {
 	static const enum status candidates[] = {ST_REQUEST_TIMEOUT, ST_LENGTH_REQUIRED, ST_CONTENT_TOO_LARGE,
@@ -284,28 +287,35 @@ static enum status server_parse_failure(int http)
 	return ST_MALFORMED_REQUEST;
 }
 
-/* What civetweb could not parse at all: the same shape of answer, and the end of the connection. */
+/* What civetweb could not parse at all: the same shape of answer, and the end of the connection. None of these statuses has a header of
+ * its own, so no arena is needed. */
 static int server_http_error(struct mg_connection *connection, int http, const char *message)
 {
-	struct failure failure = {.status = server_parse_failure(http)};
-	struct buf body = {0};
+	struct exchange exchange = {.failure = {.status = server_parse_failure(http)}, .response = {.close = true}};
 	struct buf out = {0};
-	char date[CLOCK_HTTP_DATE_SIZE];
-	clock_format_http_date(clock_wall_us(), date);
-	problem_document(&failure, NULL, &body);
-	buf_printf(
-	    &out,
-	    "HTTP/1.1 %d Refused\r\nDate: %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-	    "Connection: close\r\n\r\n",
-	    status_info((int)failure.status)->http, date, body.len);
-	buf_add(&out, body.data, body.len);
+	http_trace_begin(&exchange);
+	problem_print(&exchange);
+	http_print_head(&exchange, (int64_t)exchange.response.body.len, &out);
+	buf_add(&out, exchange.response.body.data, exchange.response.body.len);
+	mg_set_user_connection_data(connection, &server_parse_refused);
 	mg_disable_connection_keep_alive(connection);
 	if (buf_ok(&out))
 		mg_write(connection, out.data, out.len);
 	log_event(LOG_DEBUG, "request not parsed", "reason", message, NULL);
-	buf_free(&body);
+	buf_free(&exchange.response.body);
 	buf_free(&out);
 	return 0;
+}
+
+/* Some requests civetweb parses and then drops without a word: a target that is no path of this server, as "*" or the URL of another
+ * host. */
+static void server_connection_close(const struct mg_connection *connection)
+{
+	const struct mg_request_info *info = mg_get_request_info(connection);
+	if (info == NULL || info->request_method == NULL || info->request_uri == NULL || info->local_uri_raw != NULL)
+		return;
+	if (mg_get_user_connection_data(connection) == NULL)
+		server_http_error((struct mg_connection *)connection, 400, "the target is no path of this server");
 }
 
 static int server_log_message(const struct mg_connection *connection, const char *message)
@@ -365,6 +375,7 @@ static struct mg_context *server_listen(struct http_server *server)
 	};
 	struct mg_callbacks callbacks = {
 	    .begin_request = server_begin_request,
+	    .connection_close = server_connection_close,
 	    .connection_closed = server_connection_closed,
 	    .http_error = server_http_error,
 	    .log_message = server_log_message,

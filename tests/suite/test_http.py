@@ -183,6 +183,23 @@ def test_an_absolute_target_of_another_host_is_not_served_blindly(suite):
     assert not received or statuses(received)[0] in (200, 400, 404, 421)
 
 
+UNANSWERED = {"asterisk": b"OPTIONS * HTTP/1.1", "another host": b"GET http://other.example/healthz HTTP/1.1", "this host, another port": b"GET http://localhost/healthz HTTP/1.1"}
+UNPARSED = {"verb": b"FOO /healthz HTTP/1.1", "version": b"GET /healthz HTTP/2.0", "tls": b"\x16\x03\x01\x01\x00"}
+
+
+@pytest.mark.parametrize("name", [*UNANSWERED, *UNPARSED])
+def test_what_never_becomes_a_request_is_answered_like_any_refusal(suite, name):
+    """The HTTP server itself drops some of these without a word."""
+    received, closed = converse(suite.port, request({**UNANSWERED, **UNPARSED}[name], [b"Host: localhost"]))
+    assert statuses(received) == [400] and closed
+    top, body = received.decode().split("\r\n\r\n", 1)
+    document = json.loads(body)
+    assert document["code"] == "malformed_request" and len(document["request_id"]) == 32
+    lines = top.lower().split("\r\n")
+    assert {"cache-control: no-store", "x-content-type-options: nosniff", "connection: close", "content-type: application/problem+json",
+            "x-request-id: " + document["request_id"]} <= set(lines)
+
+
 def test_too_large_headers_are_refused(suite, target):
     for headers in ([b"X: " + b"a" * 20000], [b"X-%d: x" % i for i in range(70)], [b"Cookie: " + b"a" * 17000]):
         received, closed = converse(suite.port, request(b"GET /healthz HTTP/1.1", headers_of(target, *headers)))
