@@ -154,6 +154,9 @@ static enum status rotate_try(struct call *call, const struct id *key_id, uint32
 	enum status status = store_key_get(&store, key_id, &made.key);
 	if (status == ST_OK)
 		status = keys_check_caller(call, made.key.scopes, made.key.scope_count);
+	if (status == ST_OK && made.key.expires_at_us != 0 && made.key.expires_at_us <= clock_wall_us())
+		status = call_fail(call, ST_CONFLICT, "key_id",
+		                   "The key has expired, and a new secret would be too: make a new key");
 	if (status == ST_OK)
 		status = keys_make_secret(call->arena, &made);
 	if (status == ST_OK)

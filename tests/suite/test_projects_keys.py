@@ -143,6 +143,11 @@ def test_a_key_expires(suite, project):
     assert caller.get("/v1/users").status == 200
     time.sleep(1.4)
     refused(caller.get("/v1/users"), 401, "unauthenticated")
+    before = head(project)
+    # It gave a secret that was refused from the beginning.
+    refused(project.post(f"/v1/keys/{key['id']}/rotate", {}), 409, "conflict", "key_id")
+    suite.settle()
+    assert head(project) == before
 
 
 def test_rotation_with_overlap_keeps_the_old_secret_for_the_overlap(suite, project):
