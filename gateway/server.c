@@ -170,11 +170,28 @@ static void server_request_fill(struct server_context *context, const struct mg_
 	request->io = (struct http_io){.read = server_read, .write = server_write, .arg = context};
 }
 
-static struct guard_verdict server_guard(const struct http_request *request, const char *version)
+/* Blanks behind a value are none of it (RFC 9112 section 5.1); civetweb takes only those before it away,
+ * and refuses a tab itself. */
+static void server_trim_values(struct exchange *exchange)
 {
+	for (size_t i = 0; i < exchange->request.header_count; i++) {
+		struct http_header *header = &exchange->request.headers[i];
+		size_t len = strlen(header->value), kept = len;
+		while (kept > 0 && header->value[kept - 1] == ' ')
+			kept--;
+		const char *trimmed = kept < len ? arena_strndup(exchange->arena, header->value, kept) : NULL;
+		if (trimmed != NULL)
+			header->value = trimmed;
+	}
+}
+
+static struct guard_verdict server_guard(struct exchange *exchange, const char *version)
+{
+	const struct http_request *request = &exchange->request;
 	if (request->header_count < HTTP_HEADERS_MAX && !guard_layout(request, version))
 		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
 		                              .reason = "The header block is not well formed"};
+	server_trim_values(exchange);
 	return guard_check(request);
 }
 
@@ -217,7 +234,7 @@ static void server_answer(struct server_context *context)
 static void server_serve(struct server_context *context, const char *version)
 {
 	struct exchange *exchange = &context->exchange;
-	struct guard_verdict verdict = server_guard(&exchange->request, version);
+	struct guard_verdict verdict = server_guard(exchange, version);
 	exchange->started_us = clock_monotonic_us();
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;

@@ -168,6 +168,14 @@ def test_a_malformed_request_line_is_refused(suite, target, name):
     assert b"root:" not in received
 
 
+def test_blanks_around_a_value_are_none_of_it(suite, target):
+    for blanks in (b" ", b"    "):
+        headers = [b"Host: localhost" + blanks, b"Authorization: Bearer " + target.key.encode() + blanks, JSON + blanks,
+                   b"Content-Length: 2" + blanks, b"Connection:   close" + blanks]
+        received, closed = converse(suite.port, request(b"POST /v1/users/lookup HTTP/1.1", headers, b"{}"))
+        assert statuses(received) == [200] and closed, (blanks, received)
+
+
 HOSTS = {"none": [], "empty": [b"Host:"], "two": [b"Host: a", b"Host: b"], "blank inside": [b"Host: a b"], "userinfo": [b"Host: u@a"], "path": [b"Host: a/b"],
          "list": [b"Host: a, b"]}
 
