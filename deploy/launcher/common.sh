@@ -100,6 +100,6 @@ write_secret() {
 supervisor_pid() {
 	local pid
 	[ -f "$DATA/run/status.json" ] || return 1
-	pid=$(sed -n 's/.*"supervisor": \([0-9]*\).*/\1/p' "$DATA/run/status.json")
+	pid=$(sed -n 's/.*"supervisor": \([0-9]*\).*/\1/p' "$DATA/run/status.json" 2>/dev/null)
 	[ -n "$pid" ] && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$DATA/run/plan" && echo "$pid"
 }
