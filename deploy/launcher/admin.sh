@@ -85,12 +85,13 @@ command_subscriber() {
 # Sends the file as it is; rows that exist are skipped, so an interrupted import is resumed by running it again.
 command_import() {
 	parse_options 1 "--project-credentials" "$@"
-	local file=${ARGS[0]:-} results status failed=0
+	local file=${ARGS[0]:-} status failed=0
 	[ -r "$file" ] || die "the file ${file:-(none)} cannot be read."
 	# Its length is sent first, so it has to be there as a whole.
 	[ -f "$(readlink -f "$file")" ] || die "$file is no file with a length; write what comes from a pipe to a file first."
 	load_credentials
 	results=$(mktemp)
+	trap 'rm -f "$results"' EXIT
 	status=$(curl -sS -N --globoff -X POST -T "$file" -o "$results" -w '%{http_code}' -H 'Expect:' -H 'Content-Type: application/x-ndjson' \
 		-H @<(printf 'Authorization: Bearer %s\n' "$MANAGEMENT_KEY") "$BASE_URL/v1/users/import") ||
 		die "the connection broke; run the same command again, rows that were imported are skipped."
@@ -99,6 +100,5 @@ command_import() {
 	jq -c 'select(.status == "error" or .title != null)' "$results" | sed -n 1,20p >&2
 	jq -rn '[inputs.status] | group_by(.) | map("\(.[0]): \(length)") | join("  ") | if . == "" then "no rows" else . end' "$results"
 	grep -q '"status":"error"' "$results" && failed=1
-	rm -f "$results"
 	return $failed
 }

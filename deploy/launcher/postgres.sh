@@ -55,19 +55,17 @@ postgres_init() {
 	mkdir -m 700 "$DATA/postgres.new"
 	is_root && chown postgres: "$DATA/postgres.new"
 	random_hex 24 | write_secret "$DATA/secrets/owner.password"
-	local log password
-	log=$(mktemp)
-	password=$(mktemp)
-	cat "$DATA/secrets/owner.password" >"$password"
+	local log=$DATA/logs/initdb.log password=$DATA/run/initdb.password
+	write_secret "$password" <"$DATA/secrets/owner.password"
 	is_root && chown postgres: "$password"
 	if ! as_postgres "$PG_BIN/initdb" -D "$DATA/postgres.new" -U denizen_owner --pwfile="$password" --auth=scram-sha-256 \
 		--encoding=UTF8 --locale=C.UTF-8 --data-checksums >"$log" 2>&1; then
 		tail -n 3 "$log" >&2
-		rm -f "$log" "$password"
+		rm -f "$password"
 		rm -rf "$DATA/postgres.new"
 		die "initdb failed; its last lines are above. Is the disk full?"
 	fi
-	rm -f "$log" "$password"
+	rm -f "$password"
 	cat >>"$DATA/postgres.new/postgresql.conf" <<TEXT
 # Denizen: private cluster, reached through its socket only
 listen_addresses = ''
