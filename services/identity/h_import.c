@@ -66,12 +66,18 @@ struct import {
 	size_t value_count; /* login and external ids of fresh rows */
 };
 
+/* The login ids and the external id: what one user only may have. */
+static size_t row_value_count(const struct row *row)
+{
+	return row->logins.count + (row->user.external_id != NULL);
+}
+
 /* Notes the refusal that is recorded in the call as the row's result. */
-static void row_refuse(struct import *import, size_t i)
+static void row_refuse(struct import *import, size_t i, enum status status)
 {
 	Identity__ImportResult *result = &import->results[i];
 	result->status = (char *)"error";
-	result->code = (char *)status_name(ST_INVALID_ARGUMENT);
+	result->code = (char *)status_name((int)status);
 	result->field = (char *)import->call->field;
 	result->detail = (char *)import->call->reason;
 	import->call->field = import->call->reason = NULL;
@@ -113,7 +119,7 @@ static enum status row_from_input(struct import *import, const struct attributes
 	row->user = user;
 	row->logins = record_logins(call->arena, &user);
 	row->fresh = row->logins.list != NULL;
-	import->value_count += row->logins.count + (user.external_id != NULL);
+	import->value_count += row_value_count(row);
 	return row->logins.list ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
@@ -130,7 +136,7 @@ static enum status import_check_rows(struct import *import, const struct attribu
 		import->rows[i].fresh = false;
 		enum status status = row_from_input(import, schema, i, now_us);
 		if (status == ST_INVALID_ARGUMENT)
-			row_refuse(import, i);
+			row_refuse(import, i, status);
 		else if (status != ST_OK)
 			return status;
 	}
@@ -157,32 +163,48 @@ static bool import_lookup(struct import *import, struct user_lookup *ret_lookup)
 	return true;
 }
 
-/* Whose one of the row's values is already; NULL = nobody's. */
-static const struct id *row_owner(const struct taken_set *set, const struct row *row)
+/* The slot of one of the row's values: its login ids, then its external id. */
+static const struct taken *row_slot(const struct taken_set *set, const struct row *row, size_t value)
 {
-	const struct taken *slot;
-	for (size_t j = 0; j < row->logins.count; j++) {
-		slot = taken_slot(set, false, row->logins.list[j]);
-		if (slot->value)
-			return &slot->user;
-	}
-	if (!row->user.external_id)
-		return NULL;
-	slot = taken_slot(set, true, row->user.external_id);
-	return slot->value ? &slot->user : NULL;
+	if (value == row->logins.count)
+		return taken_slot(set, true, row->user.external_id);
+	return taken_slot(set, false, row->logins.list[value]);
+}
+
+/* A row that has only something in common with a user is not that user: to call it `exists` would lose it unseen. */
+static enum status row_refuse_taken(struct import *import, const struct row *row, const struct taken *taken, size_t i)
+{
+	bool email = !taken->external_id && row->user.email && strcmp(taken->value, row->user.email) == 0;
+	const char *field = taken->external_id ? "external_id" : email ? "email" : "login_ids";
+	const char *owner = identity_id_text(import->call, "usr", &taken->user);
+	if (!owner)
+		return ST_RESOURCE_EXHAUSTED;
+	row_refuse(import, i,
+	           call_fail(import->call, ST_ALREADY_EXISTS, field,
+	                     "It belongs to %s, who does not have every login id and external id of this row", owner));
+	return ST_OK;
 }
 
 static enum status row_claim(struct import *import, const struct taken_set *set, size_t i)
 {
 	struct row *row = &import->rows[i];
 	Identity__ImportResult *result = &import->results[i];
-	const struct id *owner = row_owner(set, row);
-	row->fresh = owner == NULL;
-	result->status = (char *)(owner ? "exists" : "created");
-	result->id = identity_id_text(import->call, "usr", owner ? owner : &row->user.id);
-	for (size_t j = 0; !owner && j < row->logins.count; j++)
+	const struct taken *taken = NULL;
+	size_t values = row_value_count(row), owned = 0;
+	for (size_t j = 0; j < values; j++) {
+		const struct taken *slot = row_slot(set, row, j);
+		if (slot->value && !taken)
+			taken = slot;
+		owned += slot->value && id_equal(&slot->user, &taken->user);
+	}
+	row->fresh = taken == NULL;
+	if (taken && owned < values)
+		return row_refuse_taken(import, row, taken, i);
+	result->status = (char *)(taken ? "exists" : "created");
+	result->id = identity_id_text(import->call, "usr", taken ? &taken->user : &row->user.id);
+	for (size_t j = 0; !taken && j < row->logins.count; j++)
 		taken_add(set, false, row->logins.list[j], &row->user.id);
-	if (!owner && row->user.external_id)
+	if (!taken && row->user.external_id)
 		taken_add(set, true, row->user.external_id, &row->user.id);
 	return result->id ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }

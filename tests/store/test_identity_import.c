@@ -37,8 +37,8 @@ Test(identity_import, mixed)
 	    ROW(.has_status = true, .status = USER_INVITED, .phone = (char *)"+4915112345678"),
 	    ROW(.email = (char *)"f@x.com", .attributes_json = (char *)"{\"a\":[1,2]}"),
 	};
-	static const char *const expected[] = {"created", "error",  "created", "exists",
-	                                       "error",   "exists", "created", "created"};
+	static const char *const expected[] = {"created", "error", "created", "exists",
+	                                       "error",   "error", "created", "created"};
 	Identity__ImportUsersReply *reply;
 	cr_assert_eq(import_rows(rows, 8, &reply), ST_OK, "%s", world.call.reason);
 	cr_assert_eq(reply->n_results, 8);
@@ -49,7 +49,9 @@ Test(identity_import, mixed)
 	cr_expect_str_eq(reply->results[1]->field, "email");
 	cr_expect_str_eq(reply->results[4]->field, "password_hash");
 	cr_expect_str_eq(reply->results[3]->id, reply->results[0]->id);
-	cr_expect_str_eq(reply->results[5]->id, reply->results[2]->id);
+	cr_expect_str_eq(reply->results[5]->code, "already_exists");
+	cr_expect_str_eq(reply->results[5]->field, "external_id");
+	cr_expect(strstr(reply->results[5]->detail, reply->results[2]->id), "%s", reply->results[5]->detail);
 	cr_expect_str_eq(world_sql("SELECT count(*) FROM users"), "4");
 	cr_expect_str_eq(world_sql("SELECT count(*) FROM outbox"), "4");
 	cr_expect_str_eq(world_sql("SELECT created_at_us FROM users WHERE email = 'a@x.com'"), "5");

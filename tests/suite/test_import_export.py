@@ -139,12 +139,19 @@ def test_a_bad_row_is_named_by_line_and_field_and_the_others_are_imported(fresh)
 
 
 def test_rows_that_contradict_are_named(fresh):
+    """A row is there when one user has all its login ids and its external id; what only shares one with a user would be lost unseen."""
     taken = new_user(fresh, email=address(), external_id="taken", login_ids=["login"])
-    results = imported(fresh, [{"email": address(), "external_id": "taken"}, {"email": "new@example.com"}, {"email": "NEW@example.com"},
-                               {"email": taken["email"]}])
-    assert results[1]["status"] == "created" and results[2]["status"] in ("exists", "error")
-    assert results[3] == {"line": 4, "status": "exists", "id": taken["id"]}
-    assert total(fresh) == 2 + (results[0]["status"] == "created")
+    other = new_user(fresh, email=address(), external_id="other")
+    mixed = [({"email": address(), "external_id": "taken"}, "external_id"), ({"email": taken["email"], "external_id": "free"}, "email"),
+             ({"email": other["email"], "external_id": "taken"}, "email"), ({"external_id": "new", "login_ids": ["login"]}, "login_ids")]
+    results = imported(fresh, [row for row, _ in mixed])
+    assert [(result["status"], result["code"], result["field"]) for result in results] == [("error", "already_exists", field) for _, field in mixed]
+    assert [(taken["id"] in result["detail"]) for result in results] == [True, True, False, True] and other["id"] in results[2]["detail"]
+    results = imported(fresh, [{"email": "new@example.com"}, {"email": "NEW@example.com"}, {"email": taken["email"]},
+                               {"external_id": "taken", "login_ids": ["login"]}])
+    assert [result["status"] for result in results] == ["created", "exists", "exists", "exists"]
+    assert [result["id"] for result in results[2:]] == [taken["id"]] * 2
+    assert total(fresh) == 3
 
 
 def test_blank_lines_and_a_missing_last_newline_are_fine(fresh):
