@@ -53,6 +53,7 @@ void loop_free(struct loop **loop_ref)
 		return;
 	for (size_t i = 0; i < loop->watch_count; i++)
 		free(loop->watches[i]);
+	free(loop->watches);
 	loop_free_fibers(loop);
 	zmq_ctx_term(loop->context);
 	close(loop->epoll_fd);
@@ -131,10 +132,21 @@ static bool loop_run_posted(struct loop *loop)
 
 /* ---- watches ---- */
 
+static bool watches_grow(struct loop *loop)
+{
+	size_t wanted = loop->watch_capacity ? loop->watch_capacity * 2 : 64;
+	struct loop_watch **grown = realloc(loop->watches, wanted * sizeof(struct loop_watch *));
+	if (!grown)
+		return false;
+	loop->watches = grown;
+	loop->watch_capacity = wanted;
+	return true;
+}
+
 static struct loop_watch *loop_watch_new(struct loop *loop, void *socket, int fd)
 {
 	struct loop_watch *watch = calloc(1, sizeof(*watch));
-	if (!watch || loop->watch_count == WATCHES_MAX)
+	if (!watch || (loop->watch_count == loop->watch_capacity && !watches_grow(loop)))
 		abort();
 	watch->socket = socket;
 	watch->fd = fd;

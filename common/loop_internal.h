@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 
-#define WATCHES_MAX 256
 #define SLEEPERS_MAX 64
 
 struct loop_timer {
@@ -32,8 +31,8 @@ struct loop {
 	struct posted *draining; /* the other half, owned by the loop */
 	size_t draining_capacity;
 
-	struct loop_watch *watches[WATCHES_MAX];
-	size_t watch_count;
+	struct loop_watch **watches;
+	size_t watch_count, watch_capacity;
 	bool watches_changed;
 	int epoll_fd;
 	bool epoll_skipped; /* the last turn went without looking at the descriptors */

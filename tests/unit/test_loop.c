@@ -230,3 +230,30 @@ Test(loop, a_fiber_keeps_its_trace_over_a_wait)
 	cr_expect_not(log_trace((uint8_t[16]){0}));
 	loop_free(&scene.loop);
 }
+
+static void watched(void *arg)
+{
+	struct scene *scene = arg;
+	if (++scene->count == 1)
+		loop_stop(scene->loop);
+}
+
+/* As many as a gateway has that sees 32 replicas of each service: a DEALER and its monitor each, and some more. */
+Test(loop, watches_are_not_bounded)
+{
+	enum { WATCHES = 300 };
+	struct scene scene = {.loop = loop_new()};
+	struct loop_watch *watches[WATCHES];
+	int fds[WATCHES];
+	for (int i = 0; i < WATCHES; i++) {
+		fds[i] = eventfd(i == WATCHES - 1, EFD_NONBLOCK | EFD_CLOEXEC);
+		watches[i] = loop_watch_fd(scene.loop, fds[i], watched, &scene);
+	}
+	loop_run(scene.loop);
+	cr_expect_eq(scene.count, 1, "the last one is looked at as well");
+	for (int i = 0; i < WATCHES; i++) {
+		loop_unwatch(scene.loop, &watches[i]);
+		close(fds[i]);
+	}
+	loop_free(&scene.loop);
+}
