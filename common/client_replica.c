@@ -292,6 +292,7 @@ static void client_tick(void *arg)
 struct resolved {
 	struct client *client;
 	struct peer *peer;
+	bool whole; /* every name was answered for */
 	unsigned count;
 	struct {
 		char address[ADDRESS_SIZE], pub_address[ADDRESS_SIZE];
@@ -312,13 +313,14 @@ static void replica_add(struct peer *peer, const char *address, const char *pub_
 	subscriptions_change(peer, zmq_connect, pub_address);
 }
 
-/* On the loop's thread: makes the replicas of a peer those that were found. */
+/* On the loop's thread: makes the replicas of a peer those that were found. Where a name was not answered for, what is connected
+ * stays. */
 static void client_apply_resolved(void *arg)
 {
 	struct resolved *resolved = arg;
 	struct peer *peer = resolved->peer;
 	for (unsigned i = 0; i < peer->replica_count; i++)
-		peer->replicas[i]->leaving = true;
+		peer->replicas[i]->leaving = resolved->whole || !peer->replicas[i]->connected;
 	for (unsigned n = 0; n < resolved->count; n++) {
 		struct replica *known = NULL;
 		for (unsigned i = 0; i < peer->replica_count && !known; i++) {
@@ -388,10 +390,10 @@ static void resolve_peer(struct client *client, struct peer *peer)
 	resolved->peer = peer;
 	char endpoints[4096], *rest = endpoints, *endpoint;
 	snprintf(endpoints, sizeof(endpoints), "%s", peer->endpoint);
-	bool any = false;
+	resolved->whole = true;
 	while ((endpoint = strsep(&rest, ",")))
-		any = resolve_endpoint(resolved, endpoint) || any;
-	if (any)
+		resolved->whole = resolve_endpoint(resolved, endpoint) && resolved->whole;
+	if (resolved->count > 0)
 		loop_post(client->loop, client_apply_resolved, resolved);
 	else
 		free(resolved); /* a DNS outage is no service outage: keep what is connected */

@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,20 @@
 #include <unistd.h>
 
 #define REPLICAS 2
+
+/* ---- a name server that the tests move ---- */
+
+static _Atomic bool names_down; /* "replica.test" is not answered for; else it is this machine */
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	bool ours = node && strcmp(node, "replica.test") == 0;
+	if (!real)
+		real = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
+		    RTLD_NEXT, "getaddrinfo");
+	return ours && names_down ? EAI_AGAIN : real(ours ? "127.0.0.1" : node, service, hints, list);
+}
 
 /* A replica of "audit" whose handlers do what the test needs. */
 struct replica_scene {
@@ -325,5 +341,39 @@ Test(bus, a_hung_replica_is_left_alone)
 		slowest_us = took_us > slowest_us ? took_us : slowest_us;
 	}
 	cr_expect_lt(slowest_us, 4400 * US_PER_MS, "a call was saved by the other replica");
+	scene_end(&scene, 2);
+}
+
+/* A scene whose second replica has a name. */
+static void scene_begin_named(struct bus_scene *scene)
+{
+	scene_begin(scene, "gateway", 2);
+	loop_stop(scene->loop);
+	pthread_join(scene->thread, NULL);
+	client_free(&scene->client);
+	loop_free(&scene->loop);
+	snprintf(scene->endpoints, sizeof(scene->endpoints), "%s,replica.test:%s", scene->replicas[0].listen,
+	         strrchr(scene->replicas[1].listen, ':') + 1);
+	scene->loop = loop_new();
+	scene->client = bus_config_client(&scene->config, scene->loop);
+	pthread_create(&scene->thread, NULL, loop_thread, scene->loop);
+}
+
+static bool replicas_come(struct bus_scene *scene, unsigned wanted, int64_t within_us)
+{
+	int64_t until_us = clock_monotonic_us() + within_us;
+	while (client_replicas_up(scene->client, PROCESS_AUDIT) != wanted && clock_monotonic_us() < until_us)
+		usleep(5000);
+	return client_replicas_up(scene->client, PROCESS_AUDIT) == wanted;
+}
+
+Test(bus, a_name_that_is_not_answered_for_takes_nothing_away)
+{
+	struct bus_scene scene;
+	scene_begin_named(&scene);
+	cr_assert(replicas_come(&scene, 2, 5 * US_PER_SEC));
+	names_down = true;
+	cr_expect_not(replicas_come(&scene, 1, 4 * US_PER_SEC), "a connected replica was dropped");
+	names_down = false;
 	scene_end(&scene, 2);
 }
