@@ -413,13 +413,13 @@ static void *resolver_main(void *arg)
 		}
 		int64_t wait_ms = all_up ? RESOLVE_MS + clock_monotonic_us() % 400 : RESOLVE_WHILE_DOWN_MS;
 		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		int64_t ns = until.tv_nsec + wait_ms % 1000 * 1000000;
 		until.tv_sec += wait_ms / 1000 + ns / 1000000000;
 		until.tv_nsec = ns % 1000000000;
 		pthread_mutex_lock(&client->resolver_lock);
 		if (!client->resolver_stop)
-			pthread_cond_timedwait(&client->resolver_wake, &client->resolver_lock, &until);
+			pthread_cond_clockwait(&client->resolver_wake, &client->resolver_lock, CLOCK_MONOTONIC, &until);
 		stop = client->resolver_stop;
 		pthread_mutex_unlock(&client->resolver_lock);
 	}

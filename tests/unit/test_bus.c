@@ -15,13 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define REPLICAS 2
 
-/* ---- a name server that the tests move ---- */
+/* ---- a name server and a wall clock that the tests move ---- */
 
 static _Atomic bool names_down; /* "replica.test" is not answered for; else it is this machine */
+static _Atomic int wall_ahead_sec;
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list)
 {
@@ -31,6 +33,14 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 		real = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
 		    RTLD_NEXT, "getaddrinfo");
 	return ours && names_down ? EAI_AGAIN : real(ours ? "127.0.0.1" : node, service, hints, list);
+}
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+	int outcome = (int)syscall(SYS_clock_gettime, id, now);
+	if (id == CLOCK_REALTIME)
+		now->tv_sec += wall_ahead_sec;
+	return outcome;
 }
 
 /* A replica of "audit" whose handlers do what the test needs. */
@@ -375,5 +385,18 @@ Test(bus, a_name_that_is_not_answered_for_takes_nothing_away)
 	names_down = true;
 	cr_expect_not(replicas_come(&scene, 1, 4 * US_PER_SEC), "a connected replica was dropped");
 	names_down = false;
+	scene_end(&scene, 2);
+}
+
+Test(bus, names_are_looked_up_while_the_wall_clock_goes_back)
+{
+	struct bus_scene scene;
+	wall_ahead_sec = 3600; /* corrected below, while the resolver waits for its next look */
+	names_down = true;
+	scene_begin_named(&scene);
+	cr_assert(replicas_come(&scene, 1, 5 * US_PER_SEC));
+	wall_ahead_sec = 0;
+	names_down = false;
+	cr_assert(replicas_come(&scene, 2, 6 * US_PER_SEC), "the resolver sleeps for an hour");
 	scene_end(&scene, 2);
 }
