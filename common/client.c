@@ -82,6 +82,16 @@ static bool pending_dispatch_to(struct pending *pending, struct replica *replica
 	return true;
 }
 
+/* The one with this number among those that are up; NULL = there are not so many. */
+static struct replica *pinned_replica(const struct peer *peer, int number)
+{
+	for (unsigned i = 0; i < peer->replica_count; i++) {
+		if (peer->replicas[i]->state == REPLICA_UP && number-- == 0)
+			return peer->replicas[i];
+	}
+	return NULL;
+}
+
 /* Sends to the best replica; stays queued when there is none. */
 static void pending_dispatch(struct pending *pending, int64_t now_us)
 {
@@ -89,8 +99,9 @@ static void pending_dispatch(struct pending *pending, int64_t now_us)
 	if (now_us < pending->not_before_us)
 		return;
 	if (pending->pinned >= 0) {
-		if ((unsigned)pending->pinned < peer->replica_count)
-			pending_dispatch_to(pending, peer->replicas[pending->pinned], now_us);
+		struct replica *pinned = pinned_replica(peer, pending->pinned);
+		if (pinned)
+			pending_dispatch_to(pending, pinned, now_us);
 		return;
 	}
 	struct replica *replica = replica_choose(peer, pending->replica);

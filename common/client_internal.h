@@ -53,7 +53,7 @@ struct pending {
 	struct bus_packed body; /* in the caller's arena */
 	int64_t deadline_us, queued_us, not_before_us;
 	struct replica *replica; /* where it was sent, or last was */
-	int pinned;              /* replica index for client_send_replica, -1 = any */
+	int pinned;              /* number among the replicas that are up, for client_send_replica; -1 = any */
 	enum pending_state state;
 	unsigned slot;
 	struct pending *next, *previous;

@@ -400,3 +400,19 @@ Test(bus, names_are_looked_up_while_the_wall_clock_goes_back)
 	cr_assert(replicas_come(&scene, 2, 6 * US_PER_SEC), "the resolver sleeps for an hour");
 	scene_end(&scene, 2);
 }
+
+Test(bus, replicas_that_are_up_are_asked_by_number_while_others_are_down)
+{
+	struct bus_scene scene;
+	ProtobufCMessage *reply = NULL;
+	struct arena *arena = arena_new(1 << 20);
+	scene_begin(&scene, "gateway", 2);
+	replica_kill(&scene.replicas[0]);
+	cr_assert(replicas_come(&scene, 1, 5 * US_PER_SEC));
+	cr_expect_eq(client_send_replica(scene.client, PROCESS_AUDIT, 0, M_COMMON_METRICS, arena, &reply), ST_OK);
+	cr_expect_eq(client_send_replica(scene.client, PROCESS_AUDIT, 1, M_COMMON_METRICS, arena, &reply),
+	             ST_UNAVAILABLE);
+	arena_free(&arena);
+	replica_begin(&scene, 0);
+	scene_end(&scene, 2);
+}
