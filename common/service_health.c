@@ -25,15 +25,29 @@ static bool health_exchange(void *dealer)
 	return heard;
 }
 
+/* Where "address:port" is reached from this machine: all addresses are also this one. */
+static void health_endpoint(const char *listen, const char *colon, char *ret_endpoint, size_t size)
+{
+	static const char *const all[] = {"", "*", "0.0.0.0", "[::]", "::"};
+	int len = (int)(colon - listen);
+	bool any = false;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		any = any || (strlen(all[i]) == (size_t)len && memcmp(listen, all[i], (size_t)len) == 0);
+	if (any)
+		snprintf(ret_endpoint, size, "tcp://127.0.0.1%s", colon);
+	else
+		snprintf(ret_endpoint, size, "tcp://%s", listen);
+}
+
 int service_health(const struct bus_config *config, const char *listen)
 {
-	char endpoint[128], first[128];
+	char endpoint[192], first[128];
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(listen, ","), listen);
 	const char *colon = strrchr(first, ':');
 	if (strncmp(first, "ipc://", 6) == 0)
 		snprintf(endpoint, sizeof(endpoint), "%s", first);
 	else if (colon)
-		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%s", colon + 1);
+		health_endpoint(first, colon, endpoint, sizeof(endpoint));
 	else
 		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", config->self->port);
 	void *context = zmq_ctx_new();

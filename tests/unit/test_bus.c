@@ -416,3 +416,16 @@ Test(bus, replicas_that_are_up_are_asked_by_number_while_others_are_down)
 	replica_begin(&scene, 0);
 	scene_end(&scene, 2);
 }
+
+Test(bus, health_asks_at_the_address_that_is_listened_on)
+{
+	struct bus_scene scene;
+	char other[32];
+	scene_begin(&scene, "gateway", 1);
+	snprintf(scene.replicas[1].listen, sizeof(scene.replicas[1].listen), "127.0.0.2:%d", port_find());
+	replica_begin(&scene, 1);
+	cr_expect_eq(service_health(&scene.replicas[1].config, scene.replicas[1].listen), 0);
+	snprintf(other, sizeof(other), "0.0.0.0:%s", strrchr(scene.replicas[0].listen, ':') + 1);
+	cr_expect_eq(service_health(&scene.replicas[0].config, other), 0, "all addresses: any will do");
+	scene_end(&scene, 2);
+}
