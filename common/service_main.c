@@ -101,7 +101,6 @@ static void process_block_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- commands ---- */
@@ -111,6 +110,7 @@ static int command_run(const struct service *service, struct cfg *cfg)
 	struct process *process = calloc(1, sizeof(*process));
 	if (!process)
 		return 1;
+	process_block_signals();
 	struct service_run *run = &process->run;
 	int exit_status = 1;
 	run->service = service;
@@ -204,7 +204,7 @@ int service_main(const struct service *service, int argc, char **argv)
 		cfg_print_reference(tables, &out);
 		return print_and_free(&out);
 	}
-	process_block_signals();
+	signal(SIGPIPE, SIG_IGN);
 	secret_shield_process();
 	secret_init();
 	struct cfg *cfg = NULL;

@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,4 +429,20 @@ Test(bus, health_asks_at_the_address_that_is_listened_on)
 	snprintf(other, sizeof(other), "0.0.0.0:%s", strrchr(scene.replicas[0].listen, ':') + 1);
 	cr_expect_eq(service_health(&scene.replicas[0].config, other), 0, "all addresses: any will do");
 	scene_end(&scene, 2);
+}
+
+static int command_probe(struct cfg *cfg, int argc, char **argv)
+{
+	sigset_t blocked;
+	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+	return sigismember(&blocked, SIGTERM) || sigismember(&blocked, SIGINT) ? 1 : 0;
+}
+
+/* migrate waits for a lock, perhaps for long; only `run` takes its signals from a descriptor. */
+Test(bus, commands_end_by_a_signal)
+{
+	static const struct service_command commands[] = {{"probe", command_probe}, {0}};
+	const struct service service = {.name = "audit", .handlers = handlers, .commands = commands};
+	char *argv[] = {"denizen-audit", "probe", NULL};
+	cr_expect_eq(service_main(&service, 2, argv), 0);
 }
