@@ -223,7 +223,8 @@ void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *ou
 		buf_add_str(out, response->content_type);
 	}
 	if (body_len < 0) {
-		buf_add_str(out, "\r\nTransfer-Encoding: chunked");
+		if (!exchange->request.http_1_0) /* which knows no chunks: the end of the connection ends the body */
+			buf_add_str(out, "\r\nTransfer-Encoding: chunked");
 	} else if (response->status != 204 && response->status != 304) {
 		buf_add_str(out, "\r\nContent-Length: ");
 		buf_add_int(out, body_len);
@@ -254,7 +255,6 @@ static void http_send(struct exchange *exchange, const struct buf *out)
 void http_send_head(struct exchange *exchange)
 {
 	struct buf out = {0};
-	/* A streaming answer to HTTP/1.0 has no framing but the end of the connection. */
 	exchange->response.close = exchange->response.close || exchange->request.http_1_0 || exchange->draining;
 	http_print_head(exchange, -1, &out);
 	http_send(exchange, &out);
@@ -265,11 +265,14 @@ void http_send_head(struct exchange *exchange)
 void http_send_piece(struct exchange *exchange, const void *data, size_t len_bytes)
 {
 	struct buf out = {0};
+	bool chunked = !exchange->request.http_1_0;
 	if (len_bytes == 0)
 		return;
-	buf_printf(&out, "%zx\r\n", len_bytes);
+	if (chunked)
+		buf_printf(&out, "%zx\r\n", len_bytes);
 	buf_add(&out, data, len_bytes);
-	buf_add_str(&out, "\r\n");
+	if (chunked)
+		buf_add_str(&out, "\r\n");
 	http_send(exchange, &out);
 	buf_free(&out);
 }
@@ -278,6 +281,8 @@ void http_send_end(struct exchange *exchange)
 {
 	static const char last[] = "0\r\n\r\n";
 	struct buf out = {0};
+	if (exchange->request.http_1_0)
+		return;
 	buf_add_str(&out, last);
 	http_send(exchange, &out);
 	buf_free(&out);

@@ -126,10 +126,10 @@ const char *http_decode(struct arena *arena, const char *text, size_t len_chars,
 /* Records a refusal and returns status. reason and field are borrowed for the exchange. */
 enum status http_fail(struct exchange *exchange, enum status status, const char *field, const char *reason);
 
-/* Appends the status line and all headers to out. body_len -1 = chunked. Date is now. */
+/* Appends the status line and all headers to out. body_len -1 = chunked, or up to the end of the connection with HTTP/1.0. Date is now. */
 void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *out);
 
-/* Streaming answers: sends the head with chunked framing, then pieces, then the end. After a failure the rest is ignored
+/* Streaming answers: sends the head with chunked framing (HTTP/1.0: none), then pieces, then the end. After a failure the rest is ignored
  * and response.broken is set. */
 void http_send_head(struct exchange *exchange);
 void http_send_piece(struct exchange *exchange, const void *data, size_t len_bytes);

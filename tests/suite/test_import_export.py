@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import secrets
+import socket
 import threading
 import time
 
@@ -297,6 +298,17 @@ def test_the_reader_of_an_export_may_be_busy_for_a_while(suite, fresh):
     body = reply.read()  # raises IncompleteRead when the last chunk is missing
     connection.close()
     assert body.count(b"\n") == users
+
+
+def test_an_export_to_http_1_0_is_not_chunked(suite, fresh):
+    """Such a client knows no chunks (RFC 9112 section 6.1): the end of the connection ends the answer."""
+    user = new_user(fresh)
+    with socket.create_connection(("127.0.0.1", suite.port), timeout=10) as connection:
+        connection.sendall(f"GET /v1/users/export HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {fresh.key}\r\n\r\n".encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    top, body = received.split(b"\r\n\r\n", 1)
+    assert b"transfer-encoding" not in top.lower()
+    assert [json.loads(line)["id"] for line in body.splitlines()] == [user["id"]]
 
 
 def test_an_export_needs_the_permission(suite, fresh):
