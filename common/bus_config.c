@@ -5,6 +5,7 @@
 #include "method.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -123,6 +124,20 @@ static bool allow_line_parse(char *line, struct allow_entry *ret_entry)
 	return true;
 }
 
+static bool allow_list_add(struct allow_list *list, const struct allow_entry *entry)
+{
+	if (list->count == list->capacity) {
+		unsigned capacity = list->capacity ? list->capacity * 2 : 16;
+		struct allow_entry *entries = realloc(list->entries, capacity * sizeof(*entries));
+		if (!entries)
+			return false;
+		list->entries = entries;
+		list->capacity = capacity;
+	}
+	list->entries[list->count++] = *entry;
+	return true;
+}
+
 enum status allow_list_read(const char *public_dir, struct allow_list *list)
 {
 	char path[512];
@@ -136,15 +151,28 @@ enum status allow_list_read(const char *public_dir, struct allow_list *list)
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return ST_NOT_FOUND;
-	list->count = 0;
-	list->modified_ns = modified_ns;
+	struct allow_list read = {.modified_ns = modified_ns};
 	char line[256];
-	while (fgets(line, sizeof(line), file) && list->count < ALLOW_MAX) {
-		if (allow_line_parse(line, &list->entries[list->count]))
-			list->count++;
+	bool fits = true;
+	while (fits && fgets(line, sizeof(line), file)) {
+		struct allow_entry entry;
+		if (allow_line_parse(line, &entry))
+			fits = allow_list_add(&read, &entry);
 	}
 	fclose(file);
+	if (!fits) {
+		allow_list_free(&read);
+		return ST_UNAVAILABLE;
+	}
+	allow_list_free(list);
+	*list = read;
 	return ST_OK;
+}
+
+void allow_list_free(struct allow_list *list)
+{
+	free(list->entries);
+	*list = (struct allow_list){0};
 }
 
 const struct allow_entry *allow_list_find_key(const struct allow_list *list, const char *z85_key)

@@ -32,14 +32,15 @@ struct allow_entry {
 	struct id project;                  /* subscribers bound to one project; zero = none */
 	char user_id[96];                   /* what ZAP reports for a connection of this key */
 };
-#define ALLOW_MAX 256
 struct allow_list {
-	struct allow_entry entries[ALLOW_MAX];
-	unsigned count;
+	struct allow_entry *entries; /* owned */
+	unsigned count, capacity;
 	int64_t modified_ns; /* of the file when it was read */
 };
-/* Reads public_dir/allow when it changed since *list was read. ST_NOT_FOUND without the file; *list is kept then. */
+/* Reads public_dir/allow when it changed since *list was read (zeroed: never). ST_NOT_FOUND without the file, ST_UNAVAILABLE
+ * without memory; *list is kept then. */
 MUST_USE enum status allow_list_read(const char *public_dir, struct allow_list *list);
+void allow_list_free(struct allow_list *list);
 /* By CURVE key or by user id; NULL when the key is (no longer) allowed. */
 const struct allow_entry *allow_list_find_key(const struct allow_list *list, const char *z85_key);
 const struct allow_entry *allow_list_find_user(const struct allow_list *list, const char *user_id);

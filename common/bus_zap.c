@@ -102,6 +102,7 @@ void zap_stop(struct zap **zap)
 	loop_unwatch((*zap)->loop, &(*zap)->watch);
 	loop_timer_free(&(*zap)->reload);
 	zmq_close((*zap)->socket);
+	allow_list_free(&(*zap)->list);
 	free(*zap);
 	*zap = NULL;
 }

@@ -17,9 +17,8 @@ static void path_of(const char *dir, const char *rest, char ret_path[128])
 
 static struct allow_list list_read(const char *dir)
 {
-	static struct allow_list list;
+	struct allow_list list = {0};
 	char path[128];
-	memset(&list, 0, sizeof(list));
 	path_of(dir, "public", path);
 	cr_assert_eq(allow_list_read(path, &list), ST_OK);
 	return list;
@@ -51,6 +50,9 @@ Test(bus_keys, are_made_once_and_replaced_ones_are_forgotten)
 	for (unsigned i = 0; i < first.count; i++)
 		kept += allow_list_find_key(&replaced, first.entries[i].key) != NULL;
 	cr_expect_eq(kept, 4, "the replaced key is admitted no more");
+	allow_list_free(&first);
+	allow_list_free(&again);
+	allow_list_free(&replaced);
 }
 
 Test(bus_keys, subscribers_are_bound_to_a_project)
@@ -79,4 +81,27 @@ Test(bus_keys, subscribers_are_bound_to_a_project)
 	for (unsigned i = 0; i < list.count; i++)
 		bound += id_equal(&list.entries[i].project, &project);
 	cr_expect_eq(bound, 1);
+}
+
+/* At each start the lines of the processes go to the end of the list. */
+Test(bus_keys, many_subscribers_shut_nobody_out)
+{
+	char dir[] = "/tmp/denizen-keys-XXXXXX", path[128];
+	log_init("test", LOG_ERROR);
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(bus_keys_ensure(dir), ST_OK);
+	path_of(dir, "public/allow", path);
+	FILE *file = fopen(path, "a");
+	cr_assert_not_null(file);
+	for (int i = 0; i < 300; i++)
+		fprintf(file, "%040d subscriber\n", i);
+	fclose(file);
+	cr_assert_eq(bus_keys_ensure(dir), ST_OK);
+	struct allow_list list = list_read(dir);
+	cr_expect_eq(list.count, 305);
+	unsigned processes = 0;
+	for (unsigned i = 0; i < list.count; i++)
+		processes += strcmp(list.entries[i].process->name, "subscriber") != 0;
+	cr_expect_eq(processes, 5, "%u processes are admitted", processes);
+	allow_list_free(&list);
 }
