@@ -56,6 +56,7 @@ struct gateway_process {
 	struct bus_config bus;
 	struct loop *loop;
 	struct http_server *server;
+	int threads; /* of the HTTP server */
 	pthread_t loop_thread;
 	sem_t loop_started;
 };
@@ -94,7 +95,7 @@ static enum status process_make_memory(struct gateway_process *process)
 	gateway->key_limiter = limiter_new(rate, rate);
 	gateway->failure_limiter = limiter_new(failures, failures * FAILURE_BURST_SEC);
 	gateway->revocation = revocation_new(keep_sec * US_PER_SEC);
-	gateway->feed = feed_new((int)cfg_int(cfg, "DENIZEN_HTTP_THREADS") / 2);
+	gateway->feed = feed_new(process->threads / 2);
 	if (address_list_parse(cfg_text(cfg, "DENIZEN_TRUSTED_PROXIES"), &gateway->trusted_proxies) != ST_OK) {
 		log_event(LOG_ERROR, "DENIZEN_TRUSTED_PROXIES must be addresses or networks with commas", NULL);
 		return ST_INVALID_ARGUMENT;
@@ -129,7 +130,7 @@ static enum status process_start_server(struct gateway_process *process)
 	struct http_server_options options = {
 	    .address = cfg_text(cfg, "DENIZEN_HTTP_ADDRESS"),
 	    .port = (int)cfg_int(cfg, "DENIZEN_HTTP_PORT"),
-	    .threads = (int)cfg_int(cfg, "DENIZEN_HTTP_THREADS"),
+	    .threads = process->threads,
 	    .keep_alive_ms = (int)cfg_int(cfg, "DENIZEN_HTTP_KEEP_ALIVE_MS"),
 	    .body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES"),
 	    .gateway = &process->gateway,
@@ -140,15 +141,25 @@ static enum status process_start_server(struct gateway_process *process)
 	return status == ST_OK ? http_server_start(&options, &process->server) : status;
 }
 
-/* As many descriptors as the machine allows: one per connection. */
-static void process_raise_limits(void)
+/* As many descriptors as the machine allows: one per connection; and no more threads than they are enough for. */
+static void process_raise_limits(struct gateway_process *process)
 {
 	struct rlimit limit;
+	int wanted = (int)cfg_int(process->cfg, "DENIZEN_HTTP_THREADS");
+	process->threads = wanted;
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
+	rlim_t before = limit.rlim_cur;
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+		limit.rlim_cur = before;
 		log_event(LOG_WARN, "cannot raise the limit of open files", NULL);
+	}
+	if (limit.rlim_cur != RLIM_INFINITY)
+		process->threads = http_server_threads(wanted, (int64_t)limit.rlim_cur);
+	if (process->threads < wanted)
+		log_event(LOG_WARN, "the limit of open files allows fewer connections than DENIZEN_HTTP_THREADS",
+		          "limit", LOG_NUM((int64_t)limit.rlim_cur), "threads", LOG_NUM(process->threads), NULL);
 }
 
 static void process_stop(struct gateway_process *process)
@@ -170,7 +181,7 @@ static int process_run(struct gateway_process *process)
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	process_raise_limits();
+	process_raise_limits(process);
 	if (process_make_memory(process) != ST_OK || process_start_bus(process) != ST_OK ||
 	    process_start_server(process) != ST_OK)
 		return EXIT_FAILURE;

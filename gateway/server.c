@@ -24,6 +24,9 @@
 #define CLOSE_DEADLINE_US (2 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
+#define QUEUE 256           /* connections that were accepted and wait for a thread */
+#define OWN_DESCRIPTORS 128 /* the bus, logs, libraries */
+#define THREADS_MIN 4
 
 /* What one request needs; kept in a stack and used again. */
 struct server_context {
@@ -356,11 +359,12 @@ static void server_spread_futexes(void)
 
 static struct mg_context *server_listen(struct http_server *server)
 {
-	char ports[64], threads[16], keep_alive[16];
+	char ports[64], threads[16], keep_alive[16], queue[16];
 	const struct http_server_options *options = &server->options;
 	snprintf(ports, sizeof(ports), options->address[0] != '\0' ? "%s:%d" : "%s%d", options->address, options->port);
 	snprintf(threads, sizeof(threads), "%d", options->threads);
 	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
+	snprintf(queue, sizeof(queue), "%d", QUEUE);
 	const char *settings[] = {
 	    "listening_ports",
 	    ports,
@@ -371,7 +375,7 @@ static struct mg_context *server_listen(struct http_server *server)
 	    "enable_keep_alive",
 	    "yes",
 	    "connection_queue",
-	    "256",
+	    queue,
 	    "listen_backlog",
 	    "1024",
 	    "tcp_nodelay",
@@ -399,6 +403,16 @@ static struct mg_context *server_listen(struct http_server *server)
 	};
 	/* Its threads have stacks of 100 KiB: handlers keep large things on the heap. */
 	return mg_start(&callbacks, server, settings);
+}
+
+/* A connection that cannot be accepted for want of a descriptor stays in the listener's queue, and the library, which finds it there
+ * again at once, uses up a processor. So descriptors must not run out before threads do. */
+int http_server_threads(int wanted, int64_t descriptors)
+{
+	int64_t most = descriptors - QUEUE - OWN_DESCRIPTORS;
+	if (most >= wanted)
+		return wanted;
+	return most > THREADS_MIN ? (int)most : THREADS_MIN;
 }
 
 static void server_free(struct http_server **server)

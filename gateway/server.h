@@ -19,6 +19,9 @@ struct http_server_options {
 	const char *(*allow)(struct exchange *exchange);
 };
 
+/* How many threads this many descriptors are enough for, at most `wanted`, at least 4. */
+int http_server_threads(int wanted, int64_t descriptors);
+
 /* Starts listening. ST_UNAVAILABLE (logged) when the port is taken or threads cannot be made. options are copied, their text is
  * borrowed. */
 MUST_USE enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server);

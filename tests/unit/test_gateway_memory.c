@@ -8,6 +8,7 @@
 #include "problem.h"
 #include "request.h"
 #include "revocation.h"
+#include "server.h"
 #include "token.h"
 #include "token_cache.h"
 
@@ -211,4 +212,14 @@ Test(gateway_memory, problem_document)
 	cr_assert(strstr(exchange.response.body.data, "Too \\\"many\\\"") != NULL);
 	arena_free(&exchange.arena);
 	buf_free(&exchange.response.body);
+}
+
+/* Descriptors must not run out before threads do: the HTTP library would look for a free one without a pause. */
+Test(gateway_memory, server_has_no_more_threads_than_descriptors_are_enough_for)
+{
+	cr_expect_eq(http_server_threads(1100, 1 << 20), 1100);
+	cr_expect_eq(http_server_threads(1100, 1100 + 256 + 128), 1100);
+	cr_expect_eq(http_server_threads(1100, 1024), 1024 - 256 - 128);
+	cr_expect_eq(http_server_threads(1100, 100), 4);
+	cr_expect_eq(http_server_threads(4, 100), 4);
 }
