@@ -94,6 +94,49 @@ void db_conninfo_free(struct db_conninfo *info)
 	*info = (struct db_conninfo){0};
 }
 
+/* "a,b,c" by 1: "b,c,a". NULL without memory; the text itself when it is no list. */
+static char *list_turn(const char *text, unsigned by)
+{
+	unsigned count = 1;
+	for (const char *at = text; (at = strchr(at, ',')); at++)
+		count++;
+	const char *first = text;
+	for (unsigned i = by % count; i > 0; i--)
+		first = strchr(first, ',') + 1;
+	size_t size = strlen(text) + 2;
+	char *turned = malloc(size);
+	if (!turned)
+		return NULL;
+	if (first == text)
+		snprintf(turned, size, "%s", text);
+	else
+		snprintf(turned, size, "%s,%.*s", first, (int)(first - 1 - text), text);
+	return turned;
+}
+
+enum status db_conninfo_turn(const struct db_conninfo *info, unsigned by, struct db_conninfo *ret_turned)
+{
+	struct db_conninfo turned = {calloc(CONNINFO_MAX + 1, sizeof(char *)),
+	                             calloc(CONNINFO_MAX + 1, sizeof(char *))};
+	bool ok = turned.keywords && turned.values;
+	for (size_t i = 0; ok && info->keywords[i]; i++) {
+		const char *keyword = info->keywords[i];
+		bool list =
+		    strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
+		char *value = list_turn(info->values[i], list ? by : 0);
+		ok = value && conninfo_add(&turned, keyword, value);
+		if (value)
+			secret_wipe(value, strlen(value));
+		free(value);
+	}
+	if (!ok) {
+		db_conninfo_free(&turned);
+		return ST_UNAVAILABLE;
+	}
+	*ret_turned = turned;
+	return ST_OK;
+}
+
 /* ---- prepared statements ---- */
 
 void db_cache_clear(struct db_cache *cache)

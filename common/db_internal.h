@@ -47,6 +47,8 @@ struct db_conninfo {
 };
 MUST_USE enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info);
 void db_conninfo_free(struct db_conninfo *info);
+/* A copy whose lists of hosts, their addresses and ports begin `by` places later and go on from the start. */
+MUST_USE enum status db_conninfo_turn(const struct db_conninfo *info, unsigned by, struct db_conninfo *ret_turned);
 
 enum db_reaction {
 	DB_REACT_NONE,
@@ -126,6 +128,7 @@ struct db_lane {
 	struct loop_watch *watch;
 	struct loop_timer *timer; /* DOWN: next attempt; CONNECTING: gives up; UP: hung backend */
 	unsigned failures;        /* connection attempts in a row */
+	unsigned turn;            /* of several hosts: where the next attempt begins */
 	struct db_cache cache;
 	struct db_entry *owed; /* ring, size is a power of two */
 	size_t owed_size, owed_head, owed_count;

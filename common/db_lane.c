@@ -235,8 +235,12 @@ void db_lane_start(struct db_lane *lane, int64_t delay_us)
 static void lane_connect(struct db_lane *lane)
 {
 	struct db *db = lane->db;
-	const struct db_conninfo *info = &db->info[lane->kind];
-	lane->conn = PQconnectStartParams((const char *const *)info->keywords, (const char *const *)info->values, 0);
+	struct db_conninfo info = {0};
+	lane->conn = NULL;
+	if (db_conninfo_turn(&db->info[lane->kind], lane->turn, &info) == ST_OK)
+		lane->conn =
+		    PQconnectStartParams((const char *const *)info.keywords, (const char *const *)info.values, 0);
+	db_conninfo_free(&info);
 	lane->state = DB_CONNECTING;
 	if (!lane->conn || PQstatus(lane->conn) == CONNECTION_BAD) {
 		db_lane_lose(lane, lane->conn ? PQerrorMessage(lane->conn) : "out of memory");
@@ -255,6 +259,7 @@ static void lane_timer(void *arg)
 		return;
 	}
 	if (lane->state == DB_CONNECTING) {
+		lane->turn++; /* libpq leaves a silent host only in its blocking calls */
 		db_lane_lose(lane, "no answer to the connection attempt");
 		return;
 	}

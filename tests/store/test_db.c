@@ -3,9 +3,11 @@
 
 #include "clock.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct migration migrations[] = {
@@ -424,5 +426,47 @@ Test(db, unreachable_database_is_unavailable_and_bad_conninfo_is_refused)
 	db_free(&db);
 	options.conninfo = "no such thing";
 	cr_assert_null(db_new(&options));
+	store_close(&store);
+}
+
+static void *run_loop(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+/* As after a failover, when the old machine takes connections and says nothing. */
+Test(db, the_next_host_is_tried_when_one_is_silent)
+{
+	struct store store;
+	char directory[256], conninfo[2048];
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(silent, (struct sockaddr *)&address, len), 0);
+	cr_assert_eq(listen(silent, 16), 0);
+	cr_assert_eq(getsockname(silent, (struct sockaddr *)&address, &len), 0);
+	store_open_empty(&store, "public");
+	cr_assert_eq(sscanf(store.owner, "host=%255s", directory), 1);
+	snprintf(conninfo, sizeof(conninfo), "%s host=127.0.0.1,%s port=%d,5432", store.owner, directory,
+	         ntohs(address.sin_port));
+	struct db_options options = {.loop = loop_new(),
+	                             .conninfo = conninfo,
+	                             .schema = "public",
+	                             .read_lanes = 1,
+	                             .write_lanes = 1,
+	                             .tx_lanes = 1,
+	                             .statement_timeout_ms = 2000};
+	struct db *db = db_new(&options);
+	pthread_t thread;
+	pthread_create(&thread, NULL, run_loop, options.loop);
+	for (int i = 0; i < 800 && !db_ready(db); i++)
+		usleep(10000);
+	cr_expect(db_ready(db), "the second host was never tried");
+	loop_stop(options.loop);
+	pthread_join(thread, NULL);
+	db_free(&db);
+	loop_free(&options.loop);
+	close(silent);
 	store_close(&store);
 }
