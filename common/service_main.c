@@ -1,4 +1,4 @@
-/* main of a service: commands, start, drain on SIGTERM, stop. */
+/* main of a service: commands, start, drain on SIGTERM, SIGINT or SIGHUP, stop. */
 #include "service_internal.h"
 
 #include "clock.h"
@@ -88,6 +88,7 @@ static void process_watch_signals(struct process *process)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	process->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	process->signal_watch = loop_watch_fd(process->run.loop, process->signal_fd, process_on_signal, process);
 	process->drain = loop_timer_new(process->run.loop, process_drain_step, process);
@@ -100,6 +101,7 @@ static void process_block_signals(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 

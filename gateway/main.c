@@ -1,4 +1,4 @@
-/* The gateway process: configuration, start in order, drain on SIGTERM, stop in reverse order. */
+/* The gateway process: configuration, start in order, drain on SIGTERM, SIGINT or SIGHUP, stop in reverse order. */
 #include "bus_config.h"
 #include "cfg.h"
 #include "clock.h"
@@ -179,6 +179,7 @@ static int process_run(struct gateway_process *process)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	process_raise_limits(process);

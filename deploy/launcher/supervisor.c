@@ -1,6 +1,7 @@
 /* denizen-supervisor: runs the processes of a plan, restarts what dies, stops them in reverse order.
- * usage: denizen-supervisor PLAN STATUS_FILE. SIGTERM or SIGINT stops everything. STATUS_FILE is rewritten at each change:
- * JSON {"supervisor": pid, "processes": [{"name", "pid", "restarts", "started_at"}]}; pid 0 = not running. */
+ * usage: denizen-supervisor PLAN STATUS_FILE. SIGTERM, SIGINT or (without nohup) SIGHUP stops everything.
+ * STATUS_FILE is rewritten at each change: JSON
+ * {"supervisor": pid, "processes": [{"name", "pid", "restarts", "started_at"}]}; pid 0 = not running. */
 #include "plan.h"
 
 #include <errno.h>
@@ -244,10 +245,12 @@ int main(int argc, char **argv)
 		return 2;
 	status_path = argv[2];
 	sigset_t set;
+	struct sigaction hangup;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* as nohup sets it */
+		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);

@@ -204,6 +204,32 @@ def test_down_ends_no_stranger(data):
         stranger.wait()
 
 
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_hang_up_ends_the_supervisor_unless_nohup_started_it(data, ignored):
+    (data / "plan").write_text("process sleeper\narg /bin/sleep\narg 1000\n")
+    supervisor = subprocess.Popen([BIN / "deploy/denizen-supervisor", data / "plan", data / "status.json"],
+                                  preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL))
+    try:
+        eventually((data / "status.json").exists)
+        supervisor.send_signal(signal.SIGHUP)
+        if ignored:
+            with pytest.raises(subprocess.TimeoutExpired):
+                supervisor.wait(1)
+            supervisor.terminate()
+        assert supervisor.wait(10) == 0
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+
+@pytest.mark.parametrize("name", ["gateway.1", "identity.1"])
+def test_a_process_that_is_told_to_hang_up_drains_and_starts_again(suite, name):
+    before = suite.pid(name)
+    os.kill(before, signal.SIGHUP)
+    eventually(lambda: suite.pid(name) not in (0, before) and suite.status()["ready"], 20)
+    assert any(word in (suite.data / f"logs/{name}.log").read_text() for word in ('"message":"draining"', '"message":"gateway leaves"'))
+
+
 def test_a_killed_supervisor_leaves_nothing_behind(suite):
     """Its processes end with it, Postgres too, and `up` resumes."""
     user = new_user(suite.client())
