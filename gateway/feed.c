@@ -19,6 +19,7 @@ struct feed_bucket {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	uint64_t generation; /* moves with every hint for a project of this bucket */
+	atomic_int waiting;
 };
 
 struct feed {
@@ -126,6 +127,23 @@ static enum status feed_read(struct exchange *exchange, Audit__ReadEventsRequest
 	}
 }
 
+static void feed_leave(struct feed *feed, struct feed_bucket *bucket)
+{
+	atomic_fetch_sub(&bucket->waiting, 1);
+	atomic_fetch_sub(&feed->waiting, 1);
+}
+
+/* Takes a place among those that wait. Three quarters are the most for one project (more exactly, for those of one bucket): a client that
+ * went away is noticed only when its time is over, and one that asks again and again must not take the places of all. */
+static bool feed_enter(struct feed *feed, struct feed_bucket *bucket)
+{
+	bool room = atomic_fetch_add(&feed->waiting, 1) < feed->max_waiting;
+	bool fair = atomic_fetch_add(&bucket->waiting, 1) < feed->max_waiting * 3 / 4;
+	if (!room || !fair)
+		feed_leave(feed, bucket);
+	return room && fair;
+}
+
 static enum status feed_run(struct exchange *exchange, ProtobufCMessage **ret_reply)
 {
 	struct feed *feed = exchange->gateway->feed;
@@ -139,16 +157,16 @@ static enum status feed_run(struct exchange *exchange, ProtobufCMessage **ret_re
 		return http_fail(exchange, ST_INVALID_ARGUMENT, "wait", "wait must be 0 to 30 seconds");
 	request->has_wait = 0; /* the gateway waits, not the service */
 	request->wait = 0;
-	int64_t deadline_us = wait_sec > 0 ? clock_monotonic_us() + wait_sec * US_PER_SEC : 0;
-	if (wait_sec > 0 && atomic_fetch_add(&feed->waiting, 1) >= feed->max_waiting) {
-		atomic_fetch_sub(&feed->waiting, 1);
+	if (wait_sec == 0)
+		return feed_read(exchange, request, 0, ret_reply);
+	struct feed_bucket *bucket = feed_bucket(feed, exchange->principal.project.bytes);
+	if (!feed_enter(feed, bucket)) {
 		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "Too many requests wait for events at this gateway");
 		exchange->failure.retry_after_ms = RETRY_AFTER_MS;
 		return ST_UNAVAILABLE;
 	}
-	status = feed_read(exchange, request, deadline_us, ret_reply);
-	if (wait_sec > 0)
-		atomic_fetch_sub(&feed->waiting, 1);
+	status = feed_read(exchange, request, clock_monotonic_us() + wait_sec * US_PER_SEC, ret_reply);
+	feed_leave(feed, bucket);
 	return status;
 }
 

@@ -2,6 +2,8 @@
 import base64
 import datetime
 import hashlib
+import select
+import socket
 import threading
 import time
 
@@ -164,6 +166,27 @@ def test_many_wait_and_all_are_woken(suite, fresh):
         waiter.join()
     assert len(replies) == 40 and all(good(reply)["data"] for reply, _ in replies)
     assert max(at for _, at in replies) - written < 2
+
+
+def test_one_project_cannot_take_the_places_of_all_that_wait(suite, fresh):
+    """1,100 connections: 550 may wait, 412 of them of one project (of one of 256 buckets, by the id's last byte)."""
+    other = suite.new_project()
+    while other.project_id[-1] == fresh.project_id[-1]:
+        other = suite.new_project()
+    suite.settle()
+    request = f"GET /v1/events?after={head(fresh)}&wait=4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {fresh.key}\r\n\r\n"
+    crowd = [socket.create_connection(("127.0.0.1", suite.port), timeout=20) for _ in range(430)]
+    for connection in crowd:
+        connection.sendall(request.encode())
+    assert eventually(lambda: len(select.select(crowd, [], [], 2)[0]) == 18), "the rest waits"
+    refusal = fresh.get(f"/v1/events?after={head(fresh)}&wait=1")
+    assert refused(refusal, 503, "unavailable") and refusal.headers["retry-after"]
+    good(other.get(f"/v1/events?after={head(other)}&wait=1"))
+    statuses = [b"".join(iter(lambda: connection.recv(65536), b"")).split(b" ", 2)[1] for connection in crowd]
+    for connection in crowd:
+        connection.close()
+    assert (statuses.count(b"200"), statuses.count(b"503")) == (412, 18)
+    good(fresh.get(f"/v1/events?after={head(fresh)}&wait=1"))
 
 
 def test_events_of_others_wake_nobody(suite, fresh, project):
