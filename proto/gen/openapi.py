@@ -113,6 +113,11 @@ def error_responses(contract, method):
     return responses
 
 
+def has_items(contract, path):
+    """Whether what a POST to the path makes has a path of its own; the gateway's dialect has the same rule."""
+    return any(re.fullmatch(re.escape(path) + r"/\{[^/]*\}", other.path) for other in contract.methods if other.path)
+
+
 def success_response(contract, method):
     response = {"description": "Done" if method.success == 204 else "Success", "headers": dict(REQUEST_ID)}
     reply = contract.messages[method.reply]
@@ -120,7 +125,7 @@ def success_response(contract, method):
         response["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
     if method.stream and method.verb == "GET":
         response["headers"]["Denizen-Sequence"] = {"$ref": "#/components/headers/Denizen-Sequence"}
-    if method.success == 201 and any(field.name == "id" for field in reply.fields):
+    if method.success == 201 and any(field.name == "id" for field in reply.fields) and has_items(contract, method.path):
         response["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
     if method.success != 204:
         response["content"] = media(method, reply)

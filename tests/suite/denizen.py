@@ -82,6 +82,7 @@ def check_against_openapi(method, path, reply):
     assert declared, f"{method} {path}: status {reply.status} is not in the OpenAPI document: {reply}"
     if "$ref" in declared:
         declared = OPENAPI["components"]["responses"][declared["$ref"].rsplit("/", 1)[1]]
+    assert ("Location" in declared.get("headers", {})) == ("location" in reply.headers), f"{method} {path}: Location"
     content = declared.get("content", {})
     media = reply.headers.get("content-type", "").split(";")[0]
     if not content:

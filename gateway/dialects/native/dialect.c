@@ -250,6 +250,19 @@ static bool native_not_modified(struct exchange *exchange, int64_t version)
 	return strcmp(known, "*") == 0 || native_tag_listed(known, tag);
 }
 
+/* Whether what a POST to path makes has a path of its own: path, a slash and its id. */
+static bool native_has_items(const char *path)
+{
+	size_t len = strlen(path);
+	for (unsigned i = 0; i < method_count; i++) {
+		const char *other = method_table[i].http_path;
+		if (other != NULL && strncmp(other, path, len) == 0 && strncmp(other + len, "/{", 2) == 0 &&
+		    strchr(other + len + 1, '/') == NULL)
+			return true;
+	}
+	return false;
+}
+
 static void native_map_out(struct exchange *exchange, const ProtobufCMessage *reply)
 {
 	struct http_response *response = &exchange->response;
@@ -264,7 +277,7 @@ static void native_map_out(struct exchange *exchange, const ProtobufCMessage *re
 		return;
 	}
 	const char *id = native_text_field(reply, "id");
-	if (response->status == 201 && id != NULL) {
+	if (response->status == 201 && id != NULL && native_has_items(exchange->route->path)) {
 		const char *location = arena_printf(exchange->arena, "%s/%s", exchange->request.path, id);
 		if (location != NULL)
 			http_header_add(exchange, "Location", location);
