@@ -92,16 +92,24 @@ Test(gateway_memory, revocation)
 	cr_assert_null(revocation);
 }
 
+static struct token_state live_token(void)
+{
+	return (struct token_state){.project = id_new(),
+	                            .user = id_new(),
+	                            .session = id_new(),
+	                            .epoch = 7,
+	                            .expires_at_sec = clock_wall_us() / US_PER_SEC + 60};
+}
+
 Test(gateway_memory, token_cache)
 {
 	secret_init();
 	struct token_cache *cache = token_cache_new();
-	struct token_state state = {.project = id_new(), .user = id_new(), .session = id_new(), .epoch = 7};
+	struct token_state state = live_token();
 	struct token_state found;
 	struct buf answer = {0}, out = {0};
 	uint8_t hash[SHA256_SIZE];
 	struct id stranger = id_new();
-	state.expires_at_sec = clock_wall_us() / US_PER_SEC + 60;
 	buf_add_str(&answer, "{\"active\":true}");
 	secret_sha256("token", 5, hash);
 	cr_assert_not(token_cache_get(cache, hash, &state.project, &found, &out));
@@ -139,11 +147,10 @@ Test(gateway_memory, a_full_token_cache_takes_the_next_token)
 {
 	secret_init();
 	struct token_cache *cache = token_cache_new();
-	struct token_state state = {.project = id_new(), .user = id_new(), .session = id_new(), .epoch = 7};
+	struct token_state state = live_token();
 	struct token_state found;
 	struct buf answer = {0}, out = {0};
 	uint8_t hash[SHA256_SIZE];
-	state.expires_at_sec = clock_wall_us() / US_PER_SEC + 60;
 	for (int i = 0; i < 4000; i++)
 		buf_add_char(&answer, 'x');
 	for (uint32_t i = 0; i < 30000; i++) {
