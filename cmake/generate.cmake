@@ -1,5 +1,5 @@
 # denizen_service(NAME source...): lib<name> with everything but main.c, and the program denizen-<name>.
-# The migrations in schema/ are embedded as <name>_migrations (common/migrate.h).
+# The migrations in schema/ are embedded as <name>_migrations (common/db/migrate.h).
 function(denizen_service name)
   file(GLOB sources CONFIGURE_DEPENDS *.c)
   list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/main.c)

@@ -1,15 +1,15 @@
 /* The gateway process: configuration, start in order, drain on SIGTERM, SIGINT or SIGHUP, stop in reverse order. */
-#include "bus_config.h"
-#include "cfg.h"
-#include "clock.h"
-#include "gateway.h"
-#include "health_command.h"
-#include "ledger.h"
-#include "local.h"
-#include "log.h"
-#include "loop.h"
-#include "memory.h"
-#include "server.h"
+#include "base/cfg.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "bus/bus_config.h"
+#include "front/gateway.h"
+#include "http/server.h"
+#include "local/follower.h"
+#include "local/health_command.h"
+#include "local/local.h"
+#include "loop/loop.h"
+#include "loop/memory.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -137,7 +137,9 @@ static enum status process_start_server(struct gateway_process *process)
 	    .handle = pipeline_serve,
 	    .allow = pipeline_allow,
 	};
-	enum status status = pipeline_init(&process->gateway, cfg_bool(cfg, "DENIZEN_BENCH_ROUTES"));
+	const struct dialect_route *const tables[] = {
+	    health_routes, cfg_bool(cfg, "DENIZEN_BENCH_ROUTES") ? bench_routes : NULL, NULL};
+	enum status status = pipeline_init(&process->gateway, local_methods, tables);
 	return status == ST_OK ? http_server_start(&options, &process->server) : status;
 }
 

@@ -1,6 +1,6 @@
 /* denizen-keys: makes the bus keys of an installation, and keys for subscribers. */
-#include "bus_keys.h"
-#include "log.h"
+#include "base/log.h"
+#include "bus/bus_keys.h"
 
 #include <stdio.h>
 #include <string.h>

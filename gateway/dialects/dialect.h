@@ -2,8 +2,8 @@
  * server nor the bus; the loop around the routes (pipeline.c) does everything else. */
 #pragma once
 
-#include "method.h"
-#include "request.h"
+#include "bus/method.h"
+#include "http/request.h"
 
 struct dialect_route {
 	const char *verb; /* "GET"; HEAD is answered from GET */

@@ -1,4 +1,4 @@
-"""JSON Schemas of the messages, by the conventions of common/pbjson.h."""
+"""JSON Schemas of the messages, by the conventions of common/json/pbjson.h."""
 import re
 
 INTEGERS = {

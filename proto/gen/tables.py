@@ -25,7 +25,7 @@ def errors_header(contract):
 
 
 def errors_source(contract):
-    lines = [MARK.format("Facts about each status."), '#include "status.h"\n\n',
+    lines = [MARK.format("Facts about each status."), '#include "base/status.h"\n\n',
              "static const struct status_info infos[ST_COUNT] = {\n"]
     lines += [f"\t[ST_{error.name.upper()}] = {{{quote(error.name)}, {quote(error.text)}, {error.http}, "
               f"{flag(error.retryable)}}},\n" for error in contract.errors]
@@ -102,7 +102,7 @@ const struct process_info *process_find(const char *name)
 def methods_source(contract):
     packages = sorted({kind.partition(".")[0] for m in contract.methods for kind in (m.request, m.reply)})
     files = {file.package: file.name for file in contract.files}
-    lines = [MARK.format("The method and process tables."), '#include "method.h"\n\n']
+    lines = [MARK.format("The method and process tables."), '#include "bus/method.h"\n\n']
     lines += [f'#include "{files[package]}.pb-c.h"\n' for package in packages]
     lines += ["\n#include <string.h>\n\n", "const struct method method_table[] = {\n"]
     lines += [method_row(method) for method in contract.methods]

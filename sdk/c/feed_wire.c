@@ -1,7 +1,7 @@
 /* Packing and unpacking of the feed's messages. */
 #include "feed_wire.h"
 
-#include "bus_frame.h"
+#include "bus/bus_frame.h"
 
 #include <stdlib.h>
 #include <string.h>

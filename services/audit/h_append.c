@@ -1,8 +1,9 @@
 /* Append: takes over the committed outbox rows of one source and hints at them. */
 #include "audit.pb-c.h"
-#include "outbox.h"
-#include "pbjson.h"
+#include "base/utf8.h"
+#include "ledger/outbox.h"
 #include "service.h"
+#include "json/pbjson.h"
 
 #include <string.h>
 
@@ -73,7 +74,7 @@ static void publish_hints(struct call *call, const struct batch *batch)
 		hint.revocation = revocation[i];
 		if (audit__hint__get_packed_size(&hint) > sizeof packed)
 			continue;
-		service_publish(call->run, project.bytes, packed, audit__hint__pack(&hint, packed));
+		process_publish(call->run, project.bytes, packed, audit__hint__pack(&hint, packed));
 	}
 }
 
@@ -82,7 +83,7 @@ static void publish_nudge(struct call *call)
 {
 	uint8_t topic[OUTBOX_TOPIC_SIZE];
 	outbox_topic(call->caller, topic);
-	service_publish(call->run, topic, "", 0);
+	process_publish(call->run, topic, "", 0);
 }
 
 enum status h_append_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)

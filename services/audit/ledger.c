@@ -4,7 +4,7 @@
  * the heads are read again. So the memory saves a round trip and decides nothing. */
 #include "ledger.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Appending: numbers the events of a batch, chains them, commits them in one statement, remembers the heads for the next. */
 #pragma once
 
-#include "loop.h"
+#include "loop/loop.h"
 #include "store.h"
 
 struct ledger;

@@ -1,9 +1,9 @@
 /* What makes an entry of the ledger: its columns, its hash, its place in the chain. No input or output. */
 #pragma once
 
-#include "arena.h"
-#include "secret.h"
-#include "status.h"
+#include "base/arena.h"
+#include "base/secret.h"
+#include "base/status.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* The audit service as data: handlers, migrations, state. */
 #include "service.h"
 
-#include "migrate.h"
+#include "db/migrate.h"
 
 #include <stdlib.h>
 
@@ -20,7 +20,7 @@ struct store_call service_store_call(const struct call *call)
 	return (struct store_call){call->run->db, call->arena, call->deadline_us};
 }
 
-static void stop(struct service_run *run)
+static void stop(struct process *run)
 {
 	struct audit_state *state = run->state;
 	if (!state)
@@ -30,7 +30,7 @@ static void stop(struct service_run *run)
 	run->state = NULL;
 }
 
-static enum status start(struct service_run *run)
+static enum status start(struct process *run)
 {
 	struct audit_state *state = calloc(1, sizeof *state);
 	if (!state)

@@ -1,8 +1,8 @@
 /* The audit service: its state and its handlers. */
 #pragma once
 
-#include "../../common/service.h"
 #include "ledger.h"
+#include "process/process.h"
 
 extern const struct service audit_service;
 

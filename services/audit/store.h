@@ -1,7 +1,7 @@
 /* The ledger's statements: one function per statement. Results live in the arena. See db.h for statuses. */
 #pragma once
 
-#include "db.h"
+#include "db/db.h"
 #include "rules.h"
 
 /* Last number and hash of a project; seq 0 and a zero hash for a project without entries. */

@@ -1,7 +1,7 @@
 /* The walk along a project's chain. */
 #include "verify.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
 /* Custom claims: read, replace, merge. */
 #include "service.h"
 
+#include "base/clock.h"
 #include "claims.pb-c.h"
-#include "clock.h"
 #include "identity.pb-c.h"
-#include "pbjson.h"
 #include "rules.h"
+#include "json/pbjson.h"
 
 #include <jansson.h>
 

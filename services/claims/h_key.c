@@ -1,10 +1,10 @@
 /* Signing keys: the public set, the list, rotation. */
 #include "service.h"
 
+#include "base/clock.h"
+#include "base/token.h"
 #include "claims.pb-c.h"
-#include "clock.h"
 #include "common.pb-c.h"
-#include "token.h"
 
 #define ROTATE_ATTEMPTS 3
 /* A token being signed with the old key while it is rotated; far longer than any call may take. */

@@ -1,11 +1,11 @@
 /* Access tokens: mint and verify. */
 #include "service.h"
 
+#include "base/clock.h"
+#include "base/token.h"
 #include "claims.pb-c.h"
-#include "clock.h"
 #include "jws.h"
-#include "pbjson.h"
-#include "token.h"
+#include "json/pbjson.h"
 
 #include <jansson.h>
 #include <string.h>

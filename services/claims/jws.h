@@ -1,9 +1,9 @@
-/* P-256 key pairs and ES256 signatures: the private half of common/token.h. Not thread-safe: one thread per key. */
+/* P-256 key pairs and ES256 signatures: the private half of common/base/token.h. Not thread-safe: one thread per key. */
 #pragma once
 
-#include "arena.h"
-#include "status.h"
-#include "token.h"
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/token.h"
 
 #include <stddef.h>
 #include <stdint.h>

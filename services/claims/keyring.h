@@ -2,9 +2,9 @@
  * keyring remembers cannot be stale; which key signs is read with every token. Loop's thread only. */
 #pragma once
 
+#include "base/secret.h"
+#include "base/status.h"
 #include "jws.h"
-#include "secret.h"
-#include "status.h"
 
 #include <stdint.h>
 

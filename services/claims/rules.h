@@ -1,7 +1,7 @@
 /* What custom claims may look like. Pure: no store, no bus, no log. */
 #pragma once
 
-#include "status.h"
+#include "base/status.h"
 
 #define CLAIMS_MAX_BYTES 4096 /* of the compact JSON, braces included */
 

@@ -1,10 +1,10 @@
 /* The claims process: configuration, handlers, start, and what it does with the ledger. */
 #include "service.h"
 
-#include "clock.h"
-#include "follow.h"
-#include "log.h"
-#include "migrate.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/migrate.h"
+#include "ledger/follow.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -140,7 +140,7 @@ out:
 
 /* ---- start and stop ---- */
 
-static void claims_stop(struct service_run *run)
+static void claims_stop(struct process *run)
 {
 	struct claims_state *state = run->state;
 	if (state == NULL)
@@ -174,7 +174,7 @@ static enum status state_fill(struct claims_state *state, const struct cfg *cfg)
 	return state->keyring != NULL && state->issuer != NULL ? ST_OK : ST_INTERNAL;
 }
 
-static enum status claims_start(struct service_run *run)
+static enum status claims_start(struct process *run)
 {
 	json_object_seed(0);
 	struct claims_state *state = calloc(1, sizeof(*state));

@@ -1,13 +1,13 @@
 /* The claims process: what its handlers share. */
 #pragma once
 
-#include "../../common/service.h"
 #include "keyring.h"
+#include "process/process.h"
 #include "store.h"
 
 /* Made at start, the same for all calls. */
 struct claims_state {
-	struct service_run *run;
+	struct process *run;
 	struct keyring *keyring;
 	const char *issuer;                  /* base URL without a slash at its end, owned */
 	uint32_t lifetime_sec;               /* of access tokens */

@@ -1,8 +1,8 @@
 /* The schema `claims`: custom claims, signing keys, position in the ledger. One function per statement. */
 #pragma once
 
-#include "../../common/service.h"
 #include "keyring.h"
+#include "process/process.h"
 
 /* Where a statement runs, where its results live, and until when it may take. */
 struct store {

@@ -1,9 +1,9 @@
 /* The schema of custom attributes: which members a user's attributes may have. */
 #pragma once
 
-#include "arena.h"
-#include "secret.h"
-#include "status.h"
+#include "base/arena.h"
+#include "base/secret.h"
+#include "base/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
 #include "keys.h"
 #include "service.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Credentials and authorization, for the session service. */
-#include "clock.h"
-#include "log.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "record.h"
 #include "rules.h"
 #include "service.h"

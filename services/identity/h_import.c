@@ -1,5 +1,5 @@
 /* Import: a batch of rows, each checked by itself, all new ones written in one statement. */
-#include "clock.h"
+#include "base/clock.h"
 #include "password.h"
 #include "record.h"
 #include "rules.h"

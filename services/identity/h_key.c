@@ -1,5 +1,5 @@
 /* Keys: create, list, delete, rotate, resolve. */
-#include "clock.h"
+#include "base/clock.h"
 #include "keys.h"
 #include "rules.h"
 #include "service.h"

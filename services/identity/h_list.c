@@ -1,9 +1,10 @@
 /* Users: lists, search, look-up of many. */
-#include "buf.h"
-#include "pbjson.h"
+#include "base/buf.h"
+#include "base/utf8.h"
 #include "record.h"
 #include "rules.h"
 #include "service.h"
+#include "json/pbjson.h"
 
 #include <endian.h>
 #include <stdlib.h>

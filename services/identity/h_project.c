@@ -1,5 +1,5 @@
 /* Projects: create, list. Only the platform project may. */
-#include "clock.h"
+#include "base/clock.h"
 #include "keys.h"
 #include "rules.h"
 #include "service.h"

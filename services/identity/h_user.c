@@ -1,5 +1,5 @@
 /* Users: create, read, update, delete. */
-#include "clock.h"
+#include "base/clock.h"
 #include "record.h"
 #include "rules.h"
 #include "service.h"

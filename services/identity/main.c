@@ -3,5 +3,5 @@
 
 int main(int argc, char **argv)
 {
-	return service_main(&identity_service, argc, argv);
+	return process_main(&identity_service, argc, argv);
 }

@@ -2,7 +2,7 @@
  * but for password_inspect. The one door to the password libraries. */
 #pragma once
 
-#include "status.h"
+#include "base/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

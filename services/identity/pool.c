@@ -1,8 +1,8 @@
 /* The threads that hash passwords, with a bounded queue, and how they step back for others. */
 #include "pool.h"
 
-#include "clock.h"
-#include "metrics.h"
+#include "base/clock.h"
+#include "base/metrics.h"
 #include "share.h"
 
 #include <pthread.h>

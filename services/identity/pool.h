@@ -2,10 +2,10 @@
  * while others need the machine (share.h). */
 #pragma once
 
-#include "loop.h"
+#include "base/secret.h"
+#include "base/status.h"
+#include "loop/loop.h"
 #include "password.h"
-#include "secret.h"
-#include "status.h"
 
 struct pool;
 

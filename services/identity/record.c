@@ -1,9 +1,9 @@
 /* A user record between the messages and the store: input to a checked row, row to reply, difference to event. */
 #include "record.h"
 
-#include "buf.h"
-#include "pbjson.h"
+#include "base/buf.h"
 #include "rules.h"
+#include "json/pbjson.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  * All texts that come in are valid UTF-8 without NUL (checked at the bus). */
 #pragma once
 
-#include "buf.h"
-#include "status.h"
+#include "base/buf.h"
+#include "base/status.h"
 
 #include <stddef.h>
 #include <stdint.h>

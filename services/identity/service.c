@@ -1,8 +1,8 @@
 /* The identity process: its methods, its configuration, and what its handlers share. */
 #include "service.h"
 
-#include "clock.h"
-#include "log.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "rules.h"
 
 #include <stdio.h>
@@ -139,7 +139,7 @@ static bool priority_parse(const char *text, enum pool_priority *ret_priority)
 	return false;
 }
 
-static void identity_stop(struct service_run *run)
+static void identity_stop(struct process *run)
 {
 	struct identity_state *state = run->state;
 	if (!state)
@@ -150,7 +150,7 @@ static void identity_stop(struct service_run *run)
 	run->state = NULL;
 }
 
-static enum status identity_start(struct service_run *run)
+static enum status identity_start(struct process *run)
 {
 	struct identity_state *state = calloc(1, sizeof(*state));
 	enum pool_priority priority = POOL_IDLE;
@@ -183,7 +183,7 @@ static enum status identity_start(struct service_run *run)
 	return state->pool && state->schemas ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
-static const struct service_command identity_commands[] = {{"bootstrap", identity_bootstrap}, {NULL, NULL}};
+static const struct process_command identity_commands[] = {{"bootstrap", identity_bootstrap}, {NULL, NULL}};
 
 const struct service identity_service = {
     .name = "identity",

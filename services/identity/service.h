@@ -1,11 +1,11 @@
 /* The identity process: what its handlers share. */
 #pragma once
 
-#include "../../common/service.h"
 #include "attributes.h"
+#include "db/migrate.h"
 #include "identity.pb-c.h"
-#include "migrate.h"
 #include "pool.h"
+#include "process/process.h"
 #include "store.h"
 
 struct identity_state {

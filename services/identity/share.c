@@ -2,7 +2,7 @@
  * steps of the others, and the caches with its memory. */
 #include "share.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <unistd.h>

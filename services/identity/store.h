@@ -1,10 +1,10 @@
 /* The identity schema: rows as structs, one function per named statement. Results live in the store's arena. */
 #pragma once
 
-#include "arena.h"
-#include "db.h"
-#include "secret.h"
-#include "status.h"
+#include "base/arena.h"
+#include "base/secret.h"
+#include "base/status.h"
+#include "db/db.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* Ends the sessions of users that were disabled, deleted or revoked, as the ledger tells; any number of replicas. */
 #include "service.h"
 
-#include "follow.h"
-#include "log.h"
+#include "base/log.h"
+#include "ledger/follow.h"
 
 #define ARENA_BYTES (4 << 20)
 
@@ -15,7 +15,7 @@ static const Events__EventType types[] = {
 
 static enum status load(void *arg, int64_t *ret_position)
 {
-	struct service_run *run = arg;
+	struct process *run = arg;
 	struct arena *arena = arena_new(ARENA_BYTES);
 	enum status status = ST_RESOURCE_EXHAUSTED;
 
@@ -50,7 +50,7 @@ static bool read_entry(const Audit__LedgerEntry *entry, struct store_revocation 
 
 static enum status apply(void *arg, Audit__LedgerEntry **entries, size_t count, int64_t next)
 {
-	struct service_run *run = arg;
+	struct process *run = arg;
 	struct arena *arena = arena_new(ARENA_BYTES);
 	enum status status = ST_RESOURCE_EXHAUSTED;
 	size_t used = 0;
@@ -70,7 +70,7 @@ out:
 	return status;
 }
 
-enum status follow_users_start(struct service_run *run)
+enum status follow_users_start(struct process *run)
 {
 	const struct session_state *state = run->state;
 	const struct follow_options options = {

@@ -5,9 +5,9 @@
  * successor, and no secret is stored. Pure functions, any thread. */
 #pragma once
 
-#include "arena.h"
-#include "secret.h"
-#include "status.h"
+#include "base/arena.h"
+#include "base/secret.h"
+#include "base/status.h"
 
 #define REFRESH_SECRET_SIZE 32
 #define REFRESH_SALT_SIZE 16

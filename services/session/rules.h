@@ -1,8 +1,8 @@
 /* The session service's rules as pure functions: lifetimes, refresh tokens, throttling. No I/O, any thread. */
 #pragma once
 
-#include "clock.h"
-#include "status.h"
+#include "base/clock.h"
+#include "base/status.h"
 
 /* A spent refresh token presented within this time after its rotation gets its successor again. */
 #define RULES_REPLAY_WINDOW_US (10 * US_PER_SEC)

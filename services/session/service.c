@@ -1,9 +1,9 @@
 /* The session service as data: handlers, configuration, state; and what several handlers share. */
 #include "service.h"
 
-#include "clock.h"
-#include "log.h"
-#include "migrate.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/migrate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +149,7 @@ struct packed service_session_event(struct call *call, Events__EventType type, c
 
 static void purge(void *arg)
 {
-	struct service_run *run = arg;
+	struct process *run = arg;
 	struct session_state *state = run->state;
 	struct arena *arena = arena_new(1 << 20);
 	bool more = arena != NULL;
@@ -169,7 +169,7 @@ static void purge(void *arg)
 
 static void on_purge_timer(void *arg)
 {
-	struct service_run *run = arg;
+	struct process *run = arg;
 	struct session_state *state = run->state;
 
 	if (!state->purging && !state->stopping)
@@ -179,7 +179,7 @@ static void on_purge_timer(void *arg)
 
 static void start_purging(void *arg)
 {
-	struct service_run *run = arg;
+	struct process *run = arg;
 	struct session_state *state = run->state;
 
 	state->purge_timer = loop_timer_new(run->loop, on_purge_timer, run);
@@ -189,7 +189,7 @@ static void start_purging(void *arg)
 /* The state lives as long as the process: a fiber that outlives the drain may still look at it. */
 static struct session_state state_of_process;
 
-static enum status start(struct service_run *run)
+static enum status start(struct process *run)
 {
 	struct session_state *state = &state_of_process;
 	const char *secret = cfg_text(run->cfg, "DENIZEN_SESSION_SECRET");
@@ -213,7 +213,7 @@ static enum status start(struct service_run *run)
 	return follow_users_start(run);
 }
 
-static void stop(struct service_run *run)
+static void stop(struct process *run)
 {
 	struct session_state *state = run->state;
 

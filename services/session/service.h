@@ -1,10 +1,10 @@
 /* The session service: its state and its handlers. */
 #pragma once
 
-#include "../../common/service.h"
+#include "base/metrics.h"
 #include "claims.pb-c.h"
 #include "identity.pb-c.h"
-#include "metrics.h"
+#include "process/process.h"
 #include "refresh.h"
 #include "rules.h"
 #include "session.pb-c.h"
@@ -58,4 +58,4 @@ struct packed service_session_event(struct call *call, Events__EventType type, c
                                     const char *reason);
 
 /* follow_users.c: ends sessions of users whose epoch moved, as the ledger tells. Call from service.start. */
-MUST_USE enum status follow_users_start(struct service_run *run);
+MUST_USE enum status follow_users_start(struct process *run);

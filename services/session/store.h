@@ -3,12 +3,12 @@
  * Statuses of all functions are those of db_run; a lost race is no error but a false result. Fibers and threads. */
 #pragma once
 
-#include "../../common/service.h"
-#include "arena.h"
-#include "db.h"
+#include "base/arena.h"
+#include "base/secret.h"
+#include "db/db.h"
+#include "process/process.h"
 #include "refresh.h"
 #include "rules.h"
-#include "secret.h"
 #include "throttle.h"
 
 /* Where and for whom a statement runs. */

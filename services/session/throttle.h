@@ -4,9 +4,9 @@
  * login id and no address of a stranger. */
 #pragma once
 
-#include "../../common/service.h"
+#include "base/secret.h"
+#include "process/process.h"
 #include "rules.h"
-#include "secret.h"
 
 #include <netinet/in.h>
 

@@ -8,24 +8,40 @@ import source
 
 SQL = re.compile(r'"[^"\n]*\b(?:SELECT\s|INSERT INTO\b|UPDATE \w+ SET\b|DELETE FROM\b|CREATE (?:TABLE|INDEX|SCHEMA|ROLE)\b'
                  r'|ALTER (?:TABLE|ROLE)\b|TRUNCATE\b)')
-SQL_HOMES = ["services/*/store*.[ch]", "common/migrate*.c", "common/outbox*.c", "common/db*.c", "common/service*.c",
-             "common/operation*.c", "tests/*", "bench/*"]
+SQL_HOMES = ["services/*/store*.[ch]", "common/db/*.c", "common/ledger/outbox*.c", "common/process/process.c", "tests/*", "bench/*"]
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|strtok|system|popen|alloca|rand|srand)\s*\(")
 # A library's header and the only places that may include it; tests may include everything.
 DOORS = {
-    "zeromq": (r"c?zmq\.h", ["common/loop*", "common/service*", "common/client*", "common/envelope*", "common/zap*",
-                             "common/bus*", "sdk/c/*", "deploy/*key*.c"]),
-    "civetweb": (r"civetweb\.h", ["gateway/server.c"]),
-    "libpq": (r"libpq-fe\.h", ["common/db*.c", "common/db_*.h", "common/migrate*.c"]),
-    "openssl": (r"openssl/.*|jwt\.h", ["common/secret*.c", "common/token*.c", "services/claims/jws*.c",
+    "zeromq": (r"c?zmq\.h", ["common/loop/loop*", "common/process/process*", "common/bus/*", "sdk/c/*", "deploy/*key*.c"]),
+    "civetweb": (r"civetweb\.h", ["gateway/http/server.c"]),
+    "libpq": (r"libpq-fe\.h", ["common/db/*"]),
+    "openssl": (r"openssl/.*|jwt\.h", ["common/base/secret*.c", "common/base/token*.c", "services/claims/jws*.c",
                                        "services/claims/keyring*.c"]),
     "password-libraries": (r"sodium\.h|argon2\.h|crypt\.h", ["services/identity/password*.c"]),
 }
-RULES_MAY = {"status.h", "buf.h", "clock.h", "arena.h", "pbjson.h", "secret.h"}   # secret.h: struct id
+RULES_MAY = {"base/status.h", "base/buf.h", "base/clock.h", "base/arena.h", "json/pbjson.h", "base/secret.h"}   # secret.h: struct id
 # Contracts of common/ that carry a deadline, an arena and outputs besides their subject. A new one needs a reason.
 MANY_PARAMS = {"client_send", "client_send_replica", "client_subscribe", "db_run", "db_text_array", "pbjson_object",
                "pbjson_parse", "token_verify"}
 LONGEST, NINETIETH, PARAMS = 80, 45, 5
+# The rooms of common/ and gateway/, and on which other rooms of the same folder each may stand. No circles: check_rooms.
+ROOMS = {
+    "common": {
+        "base": [],
+        "loop": ["base"],
+        "json": ["base"],
+        "bus": ["base", "loop"],
+        "db": ["base", "loop"],
+        "ledger": ["base", "loop", "bus", "db"],
+        "process": ["base", "loop", "json", "bus", "db", "ledger"],
+    },
+    "gateway": {
+        "http": [],
+        "dialects": ["http"],
+        "front": ["http", "dialects"],
+        "local": ["http", "dialects", "front"],
+    },
+}
 
 
 def anywhere(path, patterns):
@@ -51,13 +67,13 @@ def target(path, included, found):
     """The folder that an #include "..." of this file reaches, or ''."""
     folder = os.path.dirname(path)
     if "/" in included:
-        return os.path.dirname(os.path.normpath(os.path.join(folder, included)) if included[0] == "." else included)
+        if included[0] == ".":
+            return os.path.dirname(os.path.normpath(os.path.join(folder, included)))
+        room = included.split("/")[0]
+        return ("common/" if room in ROOMS["common"] else "gateway/" if room in ROOMS["gateway"] else "") + os.path.dirname(included)
     folders = found.get(included, set())
     if folder in folders:
         return folder
-    for other in ("common", "gateway"):
-        if other in folders and (other == "common" or path.startswith(other)):
-            return other
     return sorted(folders)[0] if folders else ""
 
 
@@ -69,13 +85,13 @@ def forbidden(path, included, reached):
         return "common/ knows no service and no gateway"
     if room == "services" and reached != folder and reached.split("/")[0] in ("services", "gateway", "sdk"):
         return "a service includes only its own headers and common/"
-    if room == "gateway" and (reached.startswith("services") or included in ("db.h", "migrate.h", "outbox.h")):
+    if room == "gateway" and (reached.startswith("services") or included in ("db/db.h", "db/migrate.h", "ledger/outbox.h")):
         return "the gateway knows no database and no service's insides"
     if re.match(r"gateway/dialects/\w+/", path) and reached.startswith("gateway/dialects/") and reached != folder:
         return "a dialect knows no other dialect"
-    if re.fullmatch(r"services/\w+/store\w*\.[ch]", path) and included in ("client.h", "follow.h"):
+    if re.fullmatch(r"services/\w+/store\w*\.[ch]", path) and included in ("bus/client.h", "ledger/follow.h"):
         return "a store does not call over the bus"
-    if re.fullmatch(r"services/\w+/h_\w+\.c", path) and included == "db_internal.h":
+    if re.fullmatch(r"services/\w+/h_\w+\.c", path) and included == "db/db_internal.h":
         return "a handler reaches the database through its store"
     return ""
 
@@ -89,6 +105,28 @@ def check_includes(tree):
             why = forbidden(path, included, target(path, included, found) if quoted else "")
             if why:
                 wrong.append(f"{path} includes {included}: {why}")
+    return wrong
+
+
+def check_rooms(tree):
+    """A room of common/ or gateway/ stands only on those that ROOMS gives it, and headers of rooms are named with their room."""
+    found, wrong = owners(tree), []
+    for path in tree.code():
+        parts = path.split("/")
+        if parts[0] not in ROOMS:
+            continue
+        if len(parts) == 2 and path != "gateway/main.c":
+            wrong.append(f"{path} stands in no room")
+            continue
+        if parts[0] == "gateway" and len(parts) == 2:
+            continue
+        if parts[1] not in ROOMS[parts[0]]:
+            wrong.append(f"{path}: the room {parts[1]} is not declared")
+            continue
+        for quoted, included in source.includes(tree.read(path)):
+            reached = target(path, included, found).split("/") if quoted else [""]
+            if reached[0] == parts[0] and len(reached) > 1 and reached[1] not in [parts[1], *ROOMS[parts[0]][parts[1]]]:
+                wrong.append(f"{path} includes {included}: {parts[1]} does not stand on {reached[1]}")
     return wrong
 
 
@@ -169,7 +207,7 @@ def check_format(tree):
 
 
 CHECKS = {f"door-{name}": (lambda tree, name=name: door(tree, name)) for name in DOORS} | {
-    "includes": check_includes, "rules-are-pure": check_rules, "sql-in-stores": check_sql,
+    "includes": check_includes, "rooms": check_rooms, "rules-are-pure": check_rules, "sql-in-stores": check_sql,
     "function-length": check_function_length, "parameters": check_params, "banned-functions": check_banned,
     "pragma-once": check_pragma_once, "header-comments": check_header_comments, "format": check_format,
 }

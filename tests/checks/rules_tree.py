@@ -68,8 +68,8 @@ def statements(text):
 
 
 def check_common_schema(tree):
-    common = statements(tree.read("common/schema/common.sql"))
-    return [f"{path} does not begin with the statements of common/schema/common.sql" for path in tree.files
+    common = statements(tree.read("common/ledger/schema/common.sql"))
+    return [f"{path} does not begin with the statements of common/ledger/schema/common.sql" for path in tree.files
             if re.fullmatch(r"services/\w+/schema/0001_\w+\.sql", path)
             and not statements(tree.read(path)).startswith(common)]
 

@@ -1,5 +1,5 @@
 /* Fuzz target: the Authorization header. What is accepted is a secret with a right checksum. */
-#include "authn.h"
+#include "front/authn.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Fuzz target: the frame of the bus and its header: the parts lie inside the frame, and the shortest prefix is written back. */
-#include "bus_frame.h"
+#include "bus/bus_frame.h"
 #include "envelope.pb-c.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Fuzz target: the guard over request lines and headers in any bytes. What passes must be safe to route. */
-#include "guard.h"
+#include "http/guard.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Fuzz target: ids, pasted secrets, base64url, hex and RFC 3339: what is read is written back as the same text. */
-#include "clock.h"
-#include "secret.h"
+#include "base/clock.h"
+#include "base/secret.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 /* Fuzzes pbjson: what is accepted must print, parse again and print the same. Byte 0 chooses what is tried. */
+#include "base/utf8.h"
 #include "claims.pb-c.h"
 #include "identity.pb-c.h"
-#include "pbjson.h"
 #include "session.pb-c.h"
+#include "json/pbjson.h"
 
 #include <stdlib.h>
 #include <string.h>

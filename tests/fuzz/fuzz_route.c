@@ -1,6 +1,7 @@
 /* Fuzz target: paths against the native route table; parameters come out as valid UTF-8 without NUL. */
-#include "pbjson.h"
-#include "route.h"
+#include "base/utf8.h"
+#include "front/route.h"
+#include "json/pbjson.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Fuzz target: the access token check, on bytes as a token, and on bytes as the payload of a rightly signed one. */
-#include "token.h"
+#include "base/token.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>

@@ -1,7 +1,7 @@
 /* Help for tests of stores: databases, loop thread, fibers. */
 #include "store.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>

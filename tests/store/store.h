@@ -9,9 +9,9 @@
  * roles. Do not assert inside of fibers: write results into the argument and assert after store_in_fiber. */
 #pragma once
 
-#include "db.h"
-#include "loop.h"
-#include "migrate.h"
+#include "db/db.h"
+#include "db/migrate.h"
+#include "loop/loop.h"
 
 #include <pthread.h>
 

@@ -1,29 +1,29 @@
 /* Audit's handlers: who may do what, bounds, replies, hints. */
-#include "../../common/service_internal.h"
 #include "../../services/audit/service.h"
 #include "audit.pb-c.h"
-#include "clock.h"
+#include "base/clock.h"
+#include "process/process_internal.h"
 #include "test_audit_world.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 /* A process without a loop: one call at a time. */
-struct process {
+struct fixture {
 	struct world world;
 	struct audit_state state;
 	struct server server;
-	struct service_run run;
+	struct process run;
 	void *context, *sub;
 };
 
-static void process_open(struct process *process)
+static void process_open(struct fixture *process)
 {
 	int wait_ms = 2000;
-	*process = (struct process){0};
+	*process = (struct fixture){0};
 	audit_world_open(&process->world);
 	process->state.ledger = process->world.ledger;
-	process->run = (struct service_run){
+	process->run = (struct process){
 	    .service = &audit_service, .db = process->world.db, .server = &process->server, .state = &process->state};
 	process->context = zmq_ctx_new();
 	process->server.pub = zmq_socket(process->context, ZMQ_XPUB);
@@ -36,7 +36,7 @@ static void process_open(struct process *process)
 	cr_assert(zmq_recv(process->server.pub, subscription, sizeof subscription, 0) == 1);
 }
 
-static void process_close(struct process *process)
+static void process_close(struct fixture *process)
 {
 	zmq_close(process->sub);
 	zmq_close(process->server.pub);
@@ -44,7 +44,7 @@ static void process_close(struct process *process)
 	audit_world_close(&process->world);
 }
 
-static struct call make_call(struct process *process, uint32_t method, const char *caller)
+static struct call make_call(struct fixture *process, uint32_t method, const char *caller)
 {
 	return (struct call){
 	    .run = &process->run,
@@ -57,7 +57,7 @@ static struct call make_call(struct process *process, uint32_t method, const cha
 }
 
 /* An Append of `count` events of one type with outbox ids from `first` on. */
-static Audit__AppendRequest *make_append(struct process *process, const struct id *project, int64_t first, size_t count,
+static Audit__AppendRequest *make_append(struct fixture *process, const struct id *project, int64_t first, size_t count,
                                          int type)
 {
 	struct arena *arena = process->world.arena;
@@ -85,7 +85,7 @@ static Audit__AppendRequest *make_append(struct process *process, const struct i
 	return request;
 }
 
-static enum status append(struct process *process, const Audit__AppendRequest *request, struct call *ret_call,
+static enum status append(struct fixture *process, const Audit__AppendRequest *request, struct call *ret_call,
                           uint32_t *ret_appended)
 {
 	Audit__AppendReply reply = AUDIT__APPEND_REPLY__INIT;
@@ -95,7 +95,7 @@ static enum status append(struct process *process, const Audit__AppendRequest *r
 	return status;
 }
 
-static Audit__Hint *take_hint(struct process *process, const struct id *project)
+static Audit__Hint *take_hint(struct fixture *process, const struct id *project)
 {
 	uint8_t topic[32], data[256];
 	cr_assert(zmq_recv(process->sub, topic, sizeof topic, 0) == ID_SIZE);
@@ -107,7 +107,7 @@ static Audit__Hint *take_hint(struct process *process, const struct id *project)
 
 Test(audit_handlers, append_hints_at_each_project)
 {
-	struct process process;
+	struct fixture process;
 	struct call call;
 	uint32_t appended;
 	process_open(&process);
@@ -128,7 +128,7 @@ Test(audit_handlers, append_hints_at_each_project)
 
 Test(audit_handlers, append_refuses)
 {
-	struct process process;
+	struct fixture process;
 	struct call call;
 	uint32_t appended;
 	process_open(&process);
@@ -191,7 +191,7 @@ static const struct read_case read_cases[] = {
     {"subscriber", 0, 0, 0, 7, -1, ST_INVALID_ARGUMENT, "project_id", 0},
 };
 
-static void run_read_case(struct process *process, const struct read_case *at, const struct id projects[3])
+static void run_read_case(struct fixture *process, const struct read_case *at, const struct id projects[3])
 {
 	char text[ID_TEXT_SIZE];
 	Audit__ReadEventsRequest request = AUDIT__READ_EVENTS_REQUEST__INIT;
@@ -223,7 +223,7 @@ static void run_read_case(struct process *process, const struct read_case *at, c
 
 Test(audit_handlers, read_events)
 {
-	struct process process;
+	struct fixture process;
 	struct call call;
 	uint32_t appended;
 	process_open(&process);
@@ -236,7 +236,7 @@ Test(audit_handlers, read_events)
 
 Test(audit_handlers, read_stream)
 {
-	struct process process;
+	struct fixture process;
 	struct call call;
 	uint32_t appended;
 	process_open(&process);
@@ -264,7 +264,7 @@ Test(audit_handlers, read_stream)
 
 Test(audit_handlers, verify)
 {
-	struct process process;
+	struct fixture process;
 	struct call call;
 	uint32_t appended;
 	process_open(&process);

@@ -1,5 +1,5 @@
 /* The ledger against real Postgres: numbering, duplicates, replicas at once, tampering, filtered reads. */
-#include "clock.h"
+#include "base/clock.h"
 #include "events.pb-c.h"
 #include "test_audit_world.h"
 

@@ -1,8 +1,8 @@
 /* A database of its own for each store test of audit. */
 #include "test_audit_world.h"
 
-#include "clock.h"
-#include "migrate.h"
+#include "base/clock.h"
+#include "db/migrate.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

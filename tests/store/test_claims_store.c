@@ -1,7 +1,7 @@
 /* The schema `claims` against a real Postgres: versions, size, keys at rest, rotation, deleted users. */
 #include "../../services/claims/store.h"
-#include "clock.h"
-#include "migrate.h"
+#include "base/clock.h"
+#include "db/migrate.h"
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>

@@ -1,9 +1,9 @@
 /* Minting, verifying and the key set, through the handlers and a real Postgres; no bus. */
 #include "../../services/claims/service.h"
+#include "base/clock.h"
+#include "base/token.h"
 #include "claims.pb-c.h"
-#include "clock.h"
-#include "migrate.h"
-#include "token.h"
+#include "db/migrate.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ extern const struct migration claims_migrations[];
 
 struct fixture {
 	struct claims_state state;
-	struct service_run run;
+	struct process run;
 	struct arena *arena;
 	struct id project, user, session;
 	char project_text[ID_TEXT_SIZE], user_text[ID_TEXT_SIZE], session_text[ID_TEXT_SIZE];

@@ -1,7 +1,7 @@
 /* The database gate against a real Postgres: values, errors of pipelined neighbours, deadlines, lost connections. */
 #include "store.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

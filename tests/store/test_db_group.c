@@ -1,7 +1,7 @@
 /* Reads that the gate asks together: each caller gets its own row, its own error, its own deadline. */
 #include "store.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

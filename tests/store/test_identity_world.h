@@ -2,8 +2,8 @@
 #pragma once
 
 #include "../../services/identity/service.h"
-#include "clock.h"
-#include "migrate.h"
+#include "base/clock.h"
+#include "db/migrate.h"
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
@@ -15,7 +15,7 @@
 struct identity_world {
 	char name[64], conninfo[512];
 	PGconn *owner; /* on the test's own database, search_path identity */
-	struct service_run run;
+	struct process run;
 	struct identity_state state;
 	struct arena *arena;
 	struct id project;

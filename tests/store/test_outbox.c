@@ -2,8 +2,8 @@
 #include "store.h"
 
 #include "audit.pb-c.h"
-#include "clock.h"
-#include "outbox.h"
+#include "base/clock.h"
+#include "ledger/outbox.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../../services/session/service.h"
-#include "migrate.h"
+#include "db/migrate.h"
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
@@ -22,7 +22,7 @@ struct world {
 	PGconn *owner;
 	struct loop *loop;
 	pthread_t thread;
-	struct service_run run;
+	struct process run;
 	struct session_state state;
 	struct id project;
 	/* what identity and claims answer */
@@ -246,7 +246,7 @@ static void open_service(void)
 	    .tx_lanes = 1,
 	    .statement_timeout_ms = 10000,
 	};
-	world.run = (struct service_run){.loop = world.loop, .db = db_new(&options), .state = &world.state};
+	world.run = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
 	memset(&world.state, 0, sizeof(world.state));
 	world.state.peer = answer_peer;
 	world.state.idle_us = 3600 * US_PER_SEC;

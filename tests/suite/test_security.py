@@ -45,7 +45,7 @@ def block(field, data):
 
 
 def framed(header, body=b""):
-    """One frame of the bus (common/bus_frame.h)."""
+    """One frame of the bus (common/bus/bus_frame.h)."""
     return varint(len(header)) + header + body
 
 

@@ -1,5 +1,5 @@
 /* Arena: alignment, zeroing, cap, large pieces, deferred functions, protobuf allocator. */
-#include "arena.h"
+#include "base/arena.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Buffer: growth, sticky failure at its maximum, numbers, JSON strings. */
-#include "buf.h"
+#include "base/buf.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>

@@ -1,10 +1,10 @@
 /* The bus between a caller and replicas of a service, over real sockets with CURVE: replies, refusals, loss, drain. */
 #include "audit.pb-c.h"
-#include "bus_keys.h"
-#include "clock.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "bus/bus_keys.h"
 #include "common.pb-c.h"
-#include "log.h"
-#include "service_internal.h"
+#include "process/process_internal.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -47,7 +47,7 @@ int clock_gettime(clockid_t id, struct timespec *now)
 /* A replica of "audit" whose handlers do what the test needs. */
 struct replica_scene {
 	struct server server;
-	struct service_run run;
+	struct process run;
 	struct bus_config config;
 	pthread_t thread;
 	char listen[32];
@@ -144,8 +144,8 @@ static void replica_begin(struct bus_scene *scene, int index)
 	keys_load(scene->dir, "audit", &replica->config, public_dirs[index]);
 	if (!replica->listen[0])
 		snprintf(replica->listen, sizeof(replica->listen), "127.0.0.1:%d", port_find());
-	replica->run = (struct service_run){
-	    .service = &audit_like, .loop = loop_new(), .server = &replica->server, .state = replica};
+	replica->run =
+	    (struct process){.service = &audit_like, .loop = loop_new(), .server = &replica->server, .state = replica};
 	memset(&replica->server, 0, sizeof(replica->server));
 	replica->server.run = &replica->run;
 	cr_assert_eq(server_start(&replica->server, &replica->config, replica->listen), ST_OK);
@@ -425,9 +425,9 @@ Test(bus, health_asks_at_the_address_that_is_listened_on)
 	scene_begin(&scene, "gateway", 1);
 	snprintf(scene.replicas[1].listen, sizeof(scene.replicas[1].listen), "127.0.0.2:%d", port_find());
 	replica_begin(&scene, 1);
-	cr_expect_eq(service_health(&scene.replicas[1].config, scene.replicas[1].listen), 0);
+	cr_expect_eq(process_health(&scene.replicas[1].config, scene.replicas[1].listen), 0);
 	snprintf(other, sizeof(other), "0.0.0.0:%s", strrchr(scene.replicas[0].listen, ':') + 1);
-	cr_expect_eq(service_health(&scene.replicas[0].config, other), 0, "all addresses: any will do");
+	cr_expect_eq(process_health(&scene.replicas[0].config, other), 0, "all addresses: any will do");
 	scene_end(&scene, 2);
 }
 
@@ -441,8 +441,8 @@ static int command_probe(struct cfg *cfg, int argc, char **argv)
 /* migrate waits for a lock, perhaps for long; only `run` takes its signals from a descriptor. */
 Test(bus, commands_end_by_a_signal)
 {
-	static const struct service_command commands[] = {{"probe", command_probe}, {0}};
+	static const struct process_command commands[] = {{"probe", command_probe}, {0}};
 	const struct service service = {.name = "audit", .handlers = handlers, .commands = commands};
 	char *argv[] = {"denizen-audit", "probe", NULL};
-	cr_expect_eq(service_main(&service, 2, argv), 0);
+	cr_expect_eq(process_main(&service, 2, argv), 0);
 }

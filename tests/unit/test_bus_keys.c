@@ -1,7 +1,7 @@
 /* Bus keys on disk: pairs, modes, the allow-list, replacement. */
-#include "bus_config.h"
-#include "bus_keys.h"
-#include "log.h"
+#include "base/log.h"
+#include "bus/bus_config.h"
+#include "bus/bus_keys.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

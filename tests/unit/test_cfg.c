@@ -1,5 +1,5 @@
 /* Configuration: defaults, bounds, secrets from files, refusals, printing. */
-#include "cfg.h"
+#include "base/cfg.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Tokens that claims signs, judged by libjwt (independent) and by common/token.c. */
+/* Tokens that claims signs, judged by libjwt (independent) and by common/base/token.c. */
 #include "../../services/claims/jws.h"
 
 #include <criterion/criterion.h>

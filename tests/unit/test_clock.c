@@ -1,5 +1,5 @@
 /* Clock: RFC 3339 both ways against the C library's calendar, refusals, HTTP dates. */
-#include "clock.h"
+#include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* The feed's messages: project ids as the server writes them, replies as plain events. */
 #include "../../sdk/c/feed_wire.c"
-#include "secret.h"
+#include "base/secret.h"
 
 #include <criterion/criterion.h>
 

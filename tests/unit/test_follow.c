@@ -1,7 +1,7 @@
 /* When a follower may say that it knows what the ledger knows; the ledger is played by this file. */
 #define client_send ledger_send
 #define client_subscribe ledger_subscribe
-#include "../../common/follow.c"
+#include "../../common/ledger/follow.c"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

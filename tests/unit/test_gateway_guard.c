@@ -1,5 +1,5 @@
 /* The guard: what it lets through and what it refuses, row by row. */
-#include "guard.h"
+#include "http/guard.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

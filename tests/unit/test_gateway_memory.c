@@ -1,16 +1,16 @@
 /* What the gateway remembers: credentials' form, rate limits, revocations, verified tokens, addresses, merged metrics. */
-#include "address.h"
-#include "authn.h"
-#include "clock.h"
-#include "limiter.h"
-#include "method.h"
-#include "metrics_merge.h"
-#include "problem.h"
-#include "request.h"
-#include "revocation.h"
-#include "server.h"
-#include "token.h"
-#include "token_cache.h"
+#include "base/clock.h"
+#include "base/token.h"
+#include "bus/method.h"
+#include "front/authn.h"
+#include "front/limiter.h"
+#include "front/revocation.h"
+#include "front/token_cache.h"
+#include "http/address.h"
+#include "http/problem.h"
+#include "http/request.h"
+#include "http/server.h"
+#include "local/metrics_merge.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Routes: literals before parameters, overlaps refused, 404 and 405 told apart. */
-#include "route.h"
+#include "front/route.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

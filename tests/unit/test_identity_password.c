@@ -2,7 +2,7 @@
 #include "../../services/identity/password.h"
 #include "../../services/identity/pool.h"
 #include "../../services/identity/share.h"
-#include "clock.h"
+#include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* Log: what reaches stderr is one valid JSON object a line, whatever the values hold. */
-#include "log.h"
+#include "base/log.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

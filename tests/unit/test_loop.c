@@ -1,7 +1,7 @@
 /* The loop: fibers, waits, timers, posts from other threads. */
-#include "clock.h"
-#include "log.h"
-#include "loop.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "loop/loop.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* The generated method and process tables: order, look-up, and what every row must have. */
-#include "method.h"
+#include "bus/method.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

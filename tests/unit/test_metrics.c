@@ -1,5 +1,5 @@
 /* Metrics: identity of a metric, buckets, text format, threads. */
-#include "metrics.h"
+#include "base/metrics.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

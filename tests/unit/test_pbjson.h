@@ -1,7 +1,7 @@
 /* What the tests of pbjson share: an arena for each test, comparing texts, deep objects. */
 #pragma once
 
-#include "pbjson.h"
+#include "json/pbjson.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

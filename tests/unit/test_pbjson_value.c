@@ -1,4 +1,5 @@
 /* Values that are no bodies: parameters, free objects and their merging, strings of received messages. */
+#include "base/utf8.h"
 #include "envelope.pb-c.h"
 #include "identity.pb-c.h"
 #include "test_pbjson.h"

@@ -1,7 +1,7 @@
 /* Secrets: known answers from the standards, ids, pasted secrets, encodings, encryption at rest. */
-#include "secret.h"
+#include "base/secret.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* The status table is complete and agrees with what HTTP says about each code. */
-#include "status.h"
+#include "base/status.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Access token check: what OpenSSL and libjwt sign is read; every other form is refused. */
-#include "token.h"
+#include "base/token.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>

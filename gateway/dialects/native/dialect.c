@@ -1,8 +1,8 @@
 /* The native API: routes straight from the method table, JSON by field descriptor, RFC 9457 problem documents. */
 #include "../dialect.h"
 
-#include "pbjson.h"
-#include "problem.h"
+#include "http/problem.h"
+#include "json/pbjson.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
--- What every service schema needs for the outbox, the relay and operation ids (common/outbox.h, common/service.h).
+-- What every service schema needs for the outbox, the relay and operation ids (common/ledger/outbox.h, common/process/process.h).
 -- Each service's first migration begins with these statements; tests/checks compares them.
 CREATE TABLE outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

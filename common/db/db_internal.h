@@ -1,0 +1,217 @@
+/* What the files of the database gate share: connections, lanes, requests. Nobody else includes it.
+ *
+ *   db_run (db.c) -> request in a queue -> lane (db_lane.c: one pipelined connection) -> results -> fiber continues
+ *
+ * Everything here belongs to the loop's thread, except struct db_pool (db_block.c), which has a lock. */
+#pragma once
+
+#include "base/metrics.h"
+#include "db/db.h"
+
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define DB_QUEUE_MAX 1024              /* requests of one kind that may wait for a connection */
+#define DB_DEFAULT_BUDGET_US 5000000LL /* when the caller gives no deadline */
+#define DB_ATTEMPTS_MAX 6              /* sendings of one request: aborted by a neighbour, stale plan, lost read */
+#define DB_LOST_MAX 2                  /* a read is sent again so often when its connection breaks */
+#define DB_CONNECT_TIMEOUT_US 3000000LL
+
+extern const int db_binary_formats[DB_ARGS_MAX]; /* all 1 */
+
+/* ---- db_conn.c: how to connect, prepared statements of one connection, errors ---- */
+
+/* Statements known to one connection, by name. The name on the server carries a generation, which changes when the
+ * prepared statement is of no use any more (lost with an error, or its plan went stale). */
+struct db_prepared {
+	char *name; /* owned; NULL = free place */
+	unsigned generation;
+	bool ready; /* Parse was sent on this connection */
+};
+struct db_cache {
+	struct db_prepared *places; /* open addressing, size is a power of two */
+	size_t size, used;
+};
+void db_cache_clear(struct db_cache *cache);
+/* Place of the statement, made when absent; NULL without memory. Valid until the next call. */
+struct db_prepared *db_cache_find(struct db_cache *cache, const char *name);
+#define DB_SERVER_NAME_SIZE 80
+void db_cache_server_name(const struct db_prepared *prepared, char ret_name[DB_SERVER_NAME_SIZE]);
+/* The statement of that generation is of no use: the next use prepares it anew under another name. */
+void db_cache_forget(struct db_cache *cache, const char *name, unsigned generation);
+
+/* Keywords and values for PQconnectStartParams, from the options. planned_once: statements keep one plan for all values. */
+struct db_conninfo {
+	char **keywords, **values; /* owned, NULL-ended */
+};
+MUST_USE enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info);
+void db_conninfo_free(struct db_conninfo *info);
+/* A copy whose lists of hosts, their addresses and ports begin `by` places later and go on from the start. */
+MUST_USE enum status db_conninfo_turn(const struct db_conninfo *info, unsigned by, struct db_conninfo *ret_turned);
+
+enum db_reaction {
+	DB_REACT_NONE,
+	DB_REACT_PREPARE,   /* the statement must be prepared again; nothing was executed */
+	DB_REACT_RECONNECT, /* this connection is of no use any more */
+};
+/* What an error result means. Logs what is not the caller's doing. */
+enum status db_status_of(const PGresult *result, const char *stmt_name, enum db_reaction *ret_reaction);
+struct db_shared;
+/* Hands a good or failed result over to rows and arena (which then own it); clears it when nobody wants it. */
+MUST_USE enum status db_deliver(PGresult *result, enum status status, struct arena *arena, struct db_rows *ret_rows);
+/* The same for a member of a group: one row of a shared result, or none (row -1). */
+MUST_USE enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena,
+                                       struct db_rows *ret_rows);
+
+/* ---- requests ---- */
+
+enum db_request_state { DB_QUEUED, DB_SENT, DB_DONE };
+
+struct db_request {
+	const struct db_stmt *stmt; /* NULL: control */
+	const char *control;        /* BEGIN, COMMIT, ROLLBACK; NULL: stmt */
+	const struct db_args *args; /* borrowed from the waiting fiber; not looked at when abandoned */
+	struct wait wait;
+	enum db_request_state state;
+	enum status status;
+	PGresult *result; /* set when done, owned until taken */
+	bool abandoned;   /* nobody waits: free it when its result comes */
+	bool again;       /* was not executed and may be sent again */
+	bool alone;       /* aborted by a neighbour once: now with a Sync of its own */
+	unsigned lost;    /* connections that broke under it */
+	unsigned attempts;
+	unsigned generation; /* of the prepared statement it was sent with */
+	int64_t begun_us;
+	struct db_request *next;
+	struct db_request *members; /* of a group, linked by next; NULL: no group */
+	struct db_shared *shared;   /* of a group: its result to be; of a member that is done: that result */
+	int row;                    /* its row there, -1 = none */
+};
+
+/* The result of a group, which its members own together. */
+struct db_shared {
+	PGresult *result;
+	atomic_int owners;
+};
+
+struct db_queue {
+	struct db_request *head, *tail;
+	unsigned count;
+};
+/* First in, first out; push_front is for what was taken out and could not be sent. pop gives NULL when empty; remove
+ * does nothing when the request is not in it. */
+void db_queue_push(struct db_queue *queue, struct db_request *request);
+void db_queue_push_front(struct db_queue *queue, struct db_request *request);
+struct db_request *db_queue_pop(struct db_queue *queue);
+void db_queue_remove(struct db_queue *queue, struct db_request *request);
+
+/* Kinds of lanes. */
+enum db_lane_kind { DB_LANE_READ, DB_LANE_WRITE, DB_LANE_TX, DB_LANE_KINDS };
+
+/* ---- db_lane.c: one connection in pipeline mode ---- */
+
+enum db_entry_kind { DB_ENTRY_PREPARE, DB_ENTRY_QUERY, DB_ENTRY_SYNC };
+/* One result that the connection still owes, in order. */
+struct db_entry {
+	enum db_entry_kind kind;
+	struct db_request *request; /* NULL: nobody waits for it; SYNC: what ends with it, NULL in read lanes */
+};
+
+enum db_lane_state { DB_DOWN, DB_CONNECTING, DB_UP };
+
+struct db_lane {
+	struct db *db;
+	enum db_lane_kind kind;
+	enum db_lane_state state;
+	PGconn *conn;
+	struct loop_watch *watch;
+	struct loop_timer *timer; /* DOWN: next attempt; CONNECTING: gives up; UP: hung backend */
+	unsigned failures;        /* connection attempts in a row */
+	unsigned turn;            /* of several hosts: where the next attempt begins */
+	struct db_cache cache;
+	struct db_entry *owed; /* ring, size is a power of two */
+	size_t owed_size, owed_head, owed_count;
+	unsigned in_flight;  /* requests sent and not finished */
+	unsigned syncs;      /* groups in flight */
+	bool doomed;         /* takes no more requests; reconnects when empty */
+	int64_t progress_us; /* something arrived, or the first request was sent */
+	struct db_tx *owner; /* TX: who has it */
+};
+
+void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind);
+void db_lane_start(struct db_lane *lane, int64_t delay_us); /* begins to connect, at once or later; once in its life */
+void db_lane_close(struct db_lane *lane);                   /* for good; fails what is in flight */
+bool db_lane_usable(const struct db_lane *lane);
+/* Put a statement, or BEGIN, COMMIT, ROLLBACK (whose request may be NULL: nobody waits), on the connection; sent by
+ * db_lane_sync. False: the lane was lost, the request was not taken. */
+MUST_USE bool db_lane_send(struct db_lane *lane, struct db_request *request);
+MUST_USE bool db_lane_control(struct db_lane *lane, const char *sql, struct db_request *request);
+/* Ends the group and sends it. The database commits here: outside of read lanes the request ends with the Sync. */
+void db_lane_sync(struct db_lane *lane, struct db_request *request);
+/* Breaks the connection and begins anew. */
+void db_lane_lose(struct db_lane *lane, const char *reason);
+
+/* ---- db.c ---- */
+
+#define DB_LANES_MAX 64 /* of one kind */
+
+/* Blocking connections for threads without a loop. */
+struct db_pool {
+	pthread_mutex_t lock;
+	struct db_block *idle; /* list */
+	unsigned idle_count;
+};
+
+struct db {
+	struct loop *loop;
+	struct db_conninfo info[DB_LANE_KINDS];
+	unsigned statement_timeout_ms;
+	struct db_lane *lanes[DB_LANE_KINDS]; /* arrays */
+	unsigned lane_count[DB_LANE_KINDS];
+	atomic_uint lanes_up[DB_LANE_KINDS];
+	struct db_queue queue[2]; /* by enum db_kind */
+	bool pumping;             /* a pump is posted */
+	bool closing;
+	struct db_tx *tx_waiting_head, *tx_waiting_tail;
+	struct db_args group_args; /* of the group that is being sent */
+	struct db_request *spare;  /* freed requests */
+	unsigned spare_count;
+	struct db_pool pool;
+	int64_t down_since_us, told_us; /* connecting fails since; the log has a line about it; 0 = no */
+	struct metric *latency[2], *lost, *reconnects;
+};
+
+struct db_request *db_request_new(struct db *db);
+void db_request_free(struct db *db, struct db_request *request);
+/* Ends the request: result is taken over (may be NULL). */
+void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result);
+/* Puts a request that was not executed back to the front of its queue; ends it after too many attempts. */
+void db_request_requeue(struct db *db, struct db_request *request);
+/* The same for what a lane gives back; on an exclusive lane the request ends, since its transaction must begin anew. */
+void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request);
+/* Sends what waits, once per turn of the loop. */
+void db_pump_later(struct db *db);
+int64_t db_deadline(int64_t deadline_us);
+
+/* ---- db_group.c: reads of one statement, asked together ---- */
+/* A group of `first` and those behind it in the read queue, or `first` itself when none goes with it. */
+struct db_request *db_group_gather(struct db *db, struct db_request *first);
+/* Ends a group: a good result goes to the members; after an error, which may be the fault of one, they are asked one by one. */
+void db_group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result);
+/* Ends a group that was not executed: its members go back to the front of the queue; alone: to be sent each for itself. */
+void db_group_requeue(struct db *db, struct db_request *group, bool alone);
+void db_shared_release(void *shared);
+
+/* ---- db_tx.c ---- */
+void db_tx_lane_ready(struct db_lane *lane); /* an exclusive lane is up and free */
+void db_tx_lane_lost(struct db_lane *lane);
+
+/* ---- db_block.c ---- */
+struct db_block;
+MUST_USE enum status db_block_take(struct db *db, struct db_block **ret_block);
+void db_block_give(struct db *db, struct db_block **block);
+MUST_USE enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, const struct db_args *args,
+                                  int64_t deadline_us, PGresult **ret_result);
+MUST_USE enum status db_block_control(struct db_block *block, const char *sql);
+void db_pool_free(struct db_pool *pool);

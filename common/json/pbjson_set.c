@@ -1,0 +1,115 @@
+/* One field of a message from text: a path segment or a query parameter. */
+#include "base/utf8.h"
+#include "json/pbjson_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool text_to_int(const char *text, int64_t *ret_value)
+{
+	const char *digits = *text == '-' ? text + 1 : text;
+	char *end;
+	long long value;
+
+	/* the JSON grammar: no plus, no blanks, no leading zeros */
+	if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
+		return false;
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (*end || errno)
+		return false;
+	*ret_value = value;
+	return true;
+}
+
+static bool text_to_real(const char *text, double *ret_value)
+{
+	json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
+	bool ok = json_is_number(number);
+
+	if (ok)
+		*ret_value = json_number_value(number);
+	json_decref(number);
+	return ok;
+}
+
+static enum status set_object(struct pbjson_parse *parse, const struct pbjson_place *place, const char *text, void *at)
+{
+	enum status status;
+	const char *compact;
+
+	status = pbjson_object(text, place->name, PBJSON_STRING_MAX_BYTES, parse->arena, &compact, parse->error);
+	if (status == ST_OK)
+		*(const char **)at = compact;
+	return status;
+}
+
+static enum status set_value(struct pbjson_parse *parse, const struct pbjson_place *place,
+                             const ProtobufCFieldDescriptor *field, const char *text, void *at)
+{
+	size_t name_len;
+	enum pbjson_wanted wanted = pbjson_wanted(field, pbjson_field_shape(field, &name_len));
+	int64_t integer;
+	double real;
+
+	switch (wanted) {
+	case WANT_INTEGER:
+		if (!text_to_int(text, &integer))
+			break;
+		return pbjson_store_integer(parse, place, field, integer, at);
+	case WANT_REAL:
+		if (!text_to_real(text, &real))
+			break;
+		pbjson_store_real(field, real, at);
+		return ST_OK;
+	case WANT_BOOL:
+		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+			break;
+		*(protobuf_c_boolean *)at = text[0] == 't';
+		return ST_OK;
+	case WANT_TEXT:
+		return pbjson_store_text(parse, place, field, text, at);
+	case WANT_OBJECT:
+		return set_object(parse, place, text, at);
+	case WANT_MESSAGE:
+		break;
+	}
+	return pbjson_refuse_at(parse, place, pbjson_wanted_reasons[wanted]);
+}
+
+enum status pbjson_set(ProtobufCMessage *message, const char *name, const char *text, struct arena *arena,
+                       struct pbjson_error *ret_error)
+{
+	struct pbjson_parse parse = {.arena = arena, .error = ret_error};
+	struct pbjson_place place = {.name = name};
+	enum pbjson_shape shape;
+	const ProtobufCFieldDescriptor *field = pbjson_field_find(message->descriptor, name, &shape);
+	char *base = (char *)message;
+	enum status status;
+	uint64_t element[2] = {0}; /* room for the largest type, a ProtobufCBinaryData */
+	void *at = element;
+
+	if (!field) {
+		(void)pbjson_refuse_at(&parse, &place, "is no parameter of this request");
+		return ST_NOT_FOUND;
+	}
+	if (!utf8_valid(text, strlen(text)))
+		return pbjson_refuse_at(&parse, &place, "is not valid UTF-8");
+	if (field->label != PROTOBUF_C_LABEL_REPEATED) {
+		if (pbjson_is_set(field, base))
+			return pbjson_refuse_at(&parse, &place, "is given more than once");
+		status = set_value(&parse, &place, field, text, base + field->offset);
+		if (status == ST_OK)
+			pbjson_mark_set(field, base);
+		return status;
+	}
+	status = set_value(&parse, &place, field, text, element);
+	if (status != ST_OK)
+		return status;
+	at = pbjson_append(&parse, field, base);
+	if (!at)
+		return pbjson_no_memory(&parse, &place);
+	memcpy(at, element, pbjson_element_size(field));
+	return ST_OK;
+}

@@ -1,0 +1,213 @@
+/* Storing values in protobuf fields, and saying where the refused ones stood. */
+#include "base/clock.h"
+#include "base/secret.h"
+#include "base/utf8.h"
+#include "json/pbjson_internal.h"
+
+#include <string.h>
+
+static void add_place(const struct pbjson_place *place, struct buf *path)
+{
+	if (!place)
+		return;
+	add_place(place->up, path);
+	if (!place->name) {
+		buf_add_char(path, '[');
+		buf_add_int(path, (int64_t)place->index);
+		buf_add_char(path, ']');
+		return;
+	}
+	if (path->len)
+		buf_add_char(path, '.');
+	buf_add_str(path, place->name);
+}
+
+enum status pbjson_refuse_at(struct pbjson_parse *parse, const struct pbjson_place *place, const char *reason)
+{
+	struct buf path = {0};
+	const char *field = NULL;
+	size_t len;
+
+	add_place(place, &path);
+	len = path.len < PBJSON_PATH_MAX_BYTES ? path.len : PBJSON_PATH_MAX_BYTES;
+	if (len)
+		field = arena_strndup(parse->arena, path.data, utf8_valid_prefix(path.data, len));
+	buf_free(&path);
+	return pbjson_refuse(parse->error, field, reason);
+}
+
+enum status pbjson_no_memory(struct pbjson_parse *parse, const struct pbjson_place *place)
+{
+	(void)pbjson_refuse_at(parse, place, "there is no memory left for this request");
+	return ST_RESOURCE_EXHAUSTED;
+}
+
+enum status pbjson_store_integer(struct pbjson_parse *parse, const struct pbjson_place *place,
+                                 const ProtobufCFieldDescriptor *field, int64_t value, void *at)
+{
+	int64_t low = INT64_MIN, high = INT64_MAX;
+
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_INT32:
+	case PROTOBUF_C_TYPE_SINT32:
+	case PROTOBUF_C_TYPE_SFIXED32:
+		low = INT32_MIN;
+		high = INT32_MAX;
+		break;
+	case PROTOBUF_C_TYPE_UINT32:
+	case PROTOBUF_C_TYPE_FIXED32:
+		low = 0;
+		high = UINT32_MAX;
+		break;
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+		low = 0;
+		break;
+	default:
+		break;
+	}
+	if (value < low || value > high)
+		return pbjson_refuse_at(parse, place, "is a number out of range");
+	if (low == INT64_MIN || high == INT64_MAX)
+		*(int64_t *)at = value;
+	else
+		*(uint32_t *)at = (uint32_t)value;
+	return ST_OK;
+}
+
+static enum status store_bytes(struct pbjson_parse *parse, const struct pbjson_place *place, const char *text, void *at)
+{
+	size_t len = strlen(text), size = len * 3 / 4 + 1;
+	uint8_t *data = arena_alloc(parse->arena, size);
+
+	if (!data)
+		return pbjson_no_memory(parse, place);
+	if (!base64url_decode(text, len, data, &size))
+		return pbjson_refuse_at(parse, place, "must be base64url without padding");
+	*(ProtobufCBinaryData *)at = (ProtobufCBinaryData){.len = size, .data = data};
+	return ST_OK;
+}
+
+static enum status store_enum(struct pbjson_parse *parse, const struct pbjson_place *place,
+                              const ProtobufCFieldDescriptor *field, const char *text, void *at)
+{
+	const ProtobufCEnumValue *value = pbjson_enum_find(field->descriptor, text, strlen(text));
+
+	if (!value)
+		return pbjson_refuse_at(parse, place, "is none of the values that this field takes");
+	*(int *)at = value->value;
+	return ST_OK;
+}
+
+/* Text for a string, enum, bytes or time field; valid UTF-8. */
+enum status pbjson_store_text(struct pbjson_parse *parse, const struct pbjson_place *place,
+                              const ProtobufCFieldDescriptor *field, const char *text, void *at)
+{
+	enum pbjson_shape shape;
+	size_t name_len, len = strlen(text);
+	char *copy;
+
+	if (len > PBJSON_STRING_MAX_BYTES)
+		return pbjson_refuse_at(parse, place, "is longer than 65536 bytes");
+	if (field->type == PROTOBUF_C_TYPE_ENUM)
+		return store_enum(parse, place, field, text, at);
+	if (field->type == PROTOBUF_C_TYPE_BYTES)
+		return store_bytes(parse, place, text, at);
+	shape = pbjson_field_shape(field, &name_len);
+	if (shape == PBJSON_TIME) {
+		if (!clock_parse_rfc3339(text, len, at))
+			return pbjson_refuse_at(parse, place, "must be a time such as 2026-01-31T12:00:00Z");
+		return ST_OK;
+	}
+	copy = arena_strndup(parse->arena, text, len);
+	if (!copy)
+		return pbjson_no_memory(parse, place);
+	*(char **)at = copy;
+	return ST_OK;
+}
+
+void pbjson_store_real(const ProtobufCFieldDescriptor *field, double value, void *at)
+{
+	if (field->type == PROTOBUF_C_TYPE_FLOAT)
+		*(float *)at = (float)value;
+	else
+		*(double *)at = value;
+}
+
+enum pbjson_wanted pbjson_wanted(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape)
+{
+	if (shape == PBJSON_OBJECT)
+		return WANT_OBJECT;
+	if (shape == PBJSON_TIME)
+		return WANT_TEXT;
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_BOOL:
+		return WANT_BOOL;
+	case PROTOBUF_C_TYPE_FLOAT:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return WANT_REAL;
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_BYTES:
+	case PROTOBUF_C_TYPE_ENUM:
+		return WANT_TEXT;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return WANT_MESSAGE;
+	default:
+		return WANT_INTEGER;
+	}
+}
+
+const char *const pbjson_wanted_reasons[] = {
+    [WANT_INTEGER] = "must be an integer",   [WANT_REAL] = "must be a number",
+    [WANT_BOOL] = "must be true or false",   [WANT_TEXT] = "must be a string",
+    [WANT_OBJECT] = "must be a JSON object", [WANT_MESSAGE] = "must be a JSON object",
+};
+
+size_t pbjson_element_size(const ProtobufCFieldDescriptor *field)
+{
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_BYTES:
+		return sizeof(ProtobufCBinaryData);
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_MESSAGE:
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+bool pbjson_is_set(const ProtobufCFieldDescriptor *field, const char *base)
+{
+	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
+		return *(const void *const *)(base + field->offset) != NULL;
+	return *(const protobuf_c_boolean *)(base + field->quantifier_offset);
+}
+
+void pbjson_mark_set(const ProtobufCFieldDescriptor *field, char *base)
+{
+	if (field->type != PROTOBUF_C_TYPE_STRING && field->type != PROTOBUF_C_TYPE_MESSAGE)
+		*(protobuf_c_boolean *)(base + field->quantifier_offset) = 1;
+}
+
+/* Appends one element to a repeated field, whose array doubles at each power of two. */
+void *pbjson_append(struct pbjson_parse *parse, const ProtobufCFieldDescriptor *field, char *base)
+{
+	size_t *count = (size_t *)(base + field->quantifier_offset), size = pbjson_element_size(field);
+	char **items = (char **)(base + field->offset), *grown = *items;
+
+	if ((*count & (*count - 1)) == 0) { /* 0, 1, 2, 4, 8 ... */
+		grown = arena_alloc(parse->arena, (*count ? *count * 2 : 1) * size);
+		if (!grown)
+			return NULL;
+		if (*count)
+			memcpy(grown, *items, *count * size);
+		*items = grown;
+	}
+	return grown + (*count)++ * size;
+}

@@ -1,0 +1,190 @@
+/* Follows the ledger's stream: one fiber, one read in flight. */
+#include "ledger/follow.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_LIMIT 500
+#define READ_ARENA_BYTES (64u << 20)
+#define READ_BUDGET_US 5000000LL
+#define BACKOFF_FIRST_US 20000LL
+#define BACKOFF_MAX_US 1000000LL
+#define POLL_DEFAULT_MS 500
+#define PAUSE_US 800000LL   /* without a read to its end for so long, the ledger may know more */
+#define SETTLE_US 2000000LL /* after a pause: until the relays, which may have waited as well, have handed on all */
+
+struct follow {
+	struct follow_options options;
+	Events__EventType *types; /* copy */
+	int64_t position;         /* last one applied */
+	int64_t target;           /* head when the first read began; -1 before */
+	int64_t backoff_us;
+	unsigned failures; /* in a row */
+	struct wait wait;
+	bool waiting, hinted;
+	atomic_llong last_read_us;    /* last one that came to the end */
+	atomic_llong steady_since_us; /* first such read after the last pause */
+	atomic_bool caught_up;
+};
+
+/* ---- hints ---- */
+
+static void follow_hint(void *arg, const void *data, size_t len_bytes)
+{
+	struct follow *follow = arg;
+	Audit__Hint *hint = audit__hint__unpack(NULL, len_bytes, data);
+	/* One without a position is a relay's. */
+	bool wanted = hint && (!follow->options.revocation_only || hint->revocation) && hint->has_position &&
+	              hint->position > follow->position;
+	if (hint)
+		audit__hint__free_unpacked(hint, NULL);
+	if (!wanted)
+		return;
+	follow->hinted = true;
+	if (follow->waiting && !follow->wait.timed_out) {
+		follow->waiting = false;
+		wait_done(&follow->wait);
+	}
+}
+
+/* Until a hint or the time. A hint that came during the last read counts. */
+static void follow_sleep(struct follow *follow, int64_t us)
+{
+	if (follow->hinted)
+		return;
+	wait_init(&follow->wait, follow->options.loop);
+	follow->waiting = true;
+	(void)wait_for(&follow->wait, clock_monotonic_us() + us);
+	follow->waiting = false;
+}
+
+/* ---- reading ---- */
+
+static enum status follow_read(struct follow *follow, struct arena *arena, Audit__ReadStreamReply **ret_reply)
+{
+	Audit__ReadStreamRequest request = AUDIT__READ_STREAM_REQUEST__INIT;
+	struct client_call call = {.deadline_us = clock_monotonic_us() + READ_BUDGET_US};
+	ProtobufCMessage *reply = NULL;
+	request.has_after = request.has_limit = true;
+	request.after = follow->position;
+	request.limit = READ_LIMIT;
+	request.has_since_us = follow->position == 0 && follow->options.since_us > 0;
+	request.since_us = follow->options.since_us;
+	request.types = follow->types;
+	request.n_types = follow->options.type_count;
+	enum status status =
+	    client_send(follow->options.client, &call, M_AUDIT_READ_STREAM, &request.base, arena, &reply);
+	if (status == ST_OK)
+		*ret_reply = (Audit__ReadStreamReply *)reply;
+	return status;
+}
+
+static enum status follow_apply(struct follow *follow, const Audit__ReadStreamReply *reply, bool *ret_more)
+{
+	int64_t next = reply->has_next ? reply->next : follow->position;
+	if (next > follow->position || reply->n_entries > 0) {
+		enum status status = follow->options.apply(follow->options.arg, reply->entries, reply->n_entries, next);
+		if (status != ST_OK)
+			return status;
+		*ret_more = next < reply->head && next > follow->position;
+		follow->position = next;
+	}
+	if (follow->target < 0)
+		follow->target = reply->head;
+	if (follow->position >= follow->target)
+		atomic_store(&follow->caught_up, true);
+	return ST_OK;
+}
+
+static void follow_fail(struct follow *follow, enum status status)
+{
+	if (follow->failures++ % 60 == 0)
+		log_event(LOG_WARN, "the ledger cannot be followed", "status", status_name(status), "position",
+		          LOG_NUM(follow->position), NULL);
+	fiber_sleep_us(follow->options.loop, follow->backoff_us);
+	follow->backoff_us *= 2;
+	if (follow->backoff_us > BACKOFF_MAX_US)
+		follow->backoff_us = BACKOFF_MAX_US;
+}
+
+static void follow_turn(struct follow *follow)
+{
+	Audit__ReadStreamReply *reply = NULL;
+	bool more = false;
+	struct arena *arena = arena_new(READ_ARENA_BYTES);
+	int64_t begun_us = clock_monotonic_us();
+	follow->hinted = false; /* hints from here on may tell of what the read does not see */
+	enum status status = arena ? follow_read(follow, arena, &reply) : ST_UNAVAILABLE;
+	if (status == ST_OK)
+		status = follow_apply(follow, reply, &more);
+	arena_free(&arena);
+	if (status != ST_OK) {
+		follow_fail(follow, status);
+		return;
+	}
+	if (follow->failures > 0)
+		log_event(LOG_INFO, "the ledger is followed again", "position", LOG_NUM(follow->position), NULL);
+	follow->failures = 0;
+	follow->backoff_us = BACKOFF_FIRST_US;
+	if (more)
+		return; /* behind: what was committed meanwhile is still to come */
+	if (begun_us - atomic_load(&follow->last_read_us) > PAUSE_US)
+		atomic_store(&follow->steady_since_us, begun_us);
+	atomic_store(&follow->last_read_us, begun_us);
+	follow_sleep(follow, follow->options.poll_ms * US_PER_MS);
+}
+
+static void follow_fiber(void *arg)
+{
+	struct follow *follow = arg;
+	enum status status = follow->options.load ? ST_INTERNAL : ST_OK;
+	while (status != ST_OK) {
+		status = follow->options.load(follow->options.arg, &follow->position);
+		if (status != ST_OK)
+			follow_fail(follow, status);
+	}
+	for (;;) /* the fiber ends with its loop */
+		follow_turn(follow);
+}
+
+static void follow_begin(void *arg)
+{
+	struct follow *follow = arg;
+	if (!fiber_spawn(follow->options.loop, follow_fiber, follow))
+		abort(); /* at start there are no others; a process without it would fail silently */
+}
+
+struct follow *follow_start(const struct follow_options *options)
+{
+	struct follow *follow = calloc(1, sizeof(*follow));
+	size_t bytes = options->type_count * sizeof(*options->types);
+	if (!follow || (bytes > 0 && !(follow->types = malloc(bytes))))
+		abort();
+	if (bytes > 0)
+		memcpy(follow->types, options->types, bytes);
+	follow->options = *options;
+	follow->options.types = follow->types;
+	if (follow->options.poll_ms == 0)
+		follow->options.poll_ms = POLL_DEFAULT_MS;
+	follow->target = -1;
+	follow->backoff_us = BACKOFF_FIRST_US;
+	client_subscribe(options->client, PROCESS_AUDIT, NULL, 0, follow_hint, follow);
+	loop_post(options->loop, follow_begin, follow);
+	return follow;
+}
+
+bool follow_live(const struct follow *follow_const)
+{
+	struct follow *follow = (struct follow *)follow_const; /* C17 reads atomics through a plain pointer */
+	int64_t now_us = clock_monotonic_us();
+	return now_us - atomic_load(&follow->last_read_us) <= PAUSE_US &&
+	       now_us - atomic_load(&follow->steady_since_us) >= SETTLE_US;
+}
+
+bool follow_caught_up(const struct follow *follow)
+{
+	return atomic_load(&((struct follow *)follow)->caught_up);
+}

@@ -1,0 +1,30 @@
+/* Follows the ledger's whole stream (all projects): hints wake it, the read is the truth, a poll covers lost hints. */
+#pragma once
+
+#include "audit.pb-c.h"
+#include "bus/client.h"
+#include "loop/loop.h"
+
+struct follow;
+
+struct follow_options {
+	struct loop *loop;
+	struct client *client;
+	const Events__EventType *types; /* filter; NULL = all */
+	size_t type_count;
+	unsigned poll_ms;     /* read at least this often, 500 by default */
+	int64_t since_us;     /* when load gives 0: start at events not older than this; 0 = from the first */
+	bool revocation_only; /* only hints with `revocation` wake it */
+	/* Last position applied; called once at start, in a fiber. May be NULL (0). */
+	enum status (*load)(void *arg, int64_t *ret_position);
+	/* Applies entries in order and remembers `next` with their effect. Not ST_OK: the same batch comes again later.
+	 * Also called with count 0 when only the position moved. In a fiber. */
+	enum status (*apply)(void *arg, Audit__LedgerEntry **entries, size_t count, int64_t next);
+	void *arg;
+};
+struct follow *follow_start(const struct follow_options *options);
+/* True when what was committed anywhere more than a second ago is applied here: the ledger was read to its end
+ * without a pause for the last 2 s, and 0.8 s ago at most. Any thread. */
+bool follow_live(const struct follow *follow);
+/* True once the stream was read to the head that it had at start. Any thread. */
+bool follow_caught_up(const struct follow *follow);

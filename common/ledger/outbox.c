@@ -1,0 +1,471 @@
+/* The relay: one fiber per process; the one that holds the lease moves outbox rows to the ledger. */
+#include "ledger/outbox.h"
+
+#include "audit.pb-c.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_MAX 500
+#define BATCH_MAX_BYTES (1024u * 1024) /* of events, about: far below what a message of the bus may have */
+#define BATCH_ARENA_BYTES (64u << 20)
+/* A revocation must be in the ledger within a second, also when the leader dies just before it. */
+#define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
+#define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
+#define LEASE_TRY_US 100000LL     /* others look whether it has run out */
+#define POLL_US 100000LL          /* a nudge may be lost: so often the leader looks by itself */
+#define NUDGE_PAUSE_US 3000LL     /* between two nudges */
+#define NUDGE_BUDGET_US 50000LL
+#define BACKOFF_FIRST_US 20000LL
+#define BACKOFF_MAX_US 250000LL
+#define PURGE_INTERVAL_US 60000000LL
+#define OPERATION_LIFE_US (24LL * 3600 * US_PER_SEC)
+#define CALL_BUDGET_US 5000000LL
+
+static const struct db_stmt stmt_lease = {
+    "outbox_lease",
+    "UPDATE relay_lease SET holder = $1,"
+    " epoch = epoch + CASE WHEN holder = $1 AND expires_at > now() THEN 0 ELSE 1 END,"
+    " expires_at = now() + interval '750 milliseconds'"
+    " WHERE name = 'outbox' AND (holder = $1 OR holder IS NULL OR expires_at < now()) RETURNING epoch",
+    DB_WRITE,
+};
+static const struct db_stmt stmt_release = {
+    "outbox_release",
+    "UPDATE relay_lease SET holder = NULL, expires_at = '-infinity' WHERE name = 'outbox' AND holder = $1",
+    DB_WRITE,
+};
+static const struct db_stmt stmt_read = {
+    "outbox_read",
+    "SELECT id, project_id, event FROM outbox ORDER BY id LIMIT $1",
+    DB_READ,
+};
+static const struct db_stmt stmt_delete = {
+    "outbox_delete",
+    "DELETE FROM outbox WHERE id = ANY($1) AND EXISTS"
+    " (SELECT FROM relay_lease WHERE name = 'outbox' AND holder = $2 AND epoch = $3)",
+    DB_WRITE,
+};
+static const struct db_stmt stmt_purge = {
+    "outbox_purge",
+    "DELETE FROM operation WHERE (project_id, operation_id) IN"
+    " (SELECT project_id, operation_id FROM operation WHERE at_us < $1 ORDER BY at_us LIMIT 500)",
+    DB_WRITE,
+};
+static const struct db_stmt stmt_depth = {
+    "outbox_depth",
+    "SELECT coalesce(max(id) - min(id) + 1, 0) FROM outbox",
+    DB_READ,
+};
+
+struct outbox {
+	struct loop *loop;
+	struct db *db;
+	struct client *client;
+	outbox_send_fn send;
+	char *source;
+	struct id holder; /* this process as leader */
+	bool leader;
+	int64_t epoch;      /* of the lease we hold */
+	int64_t renewed_us; /* monotonic, before the renewal was sent */
+	int64_t tried_us, purged_us, measured_us;
+	int64_t backoff_us;
+	unsigned refusals; /* of the same batch in a row */
+	struct wait wait;  /* the relay sleeps */
+	bool waiting;
+	atomic_bool poked;
+	atomic_bool stopping;
+	bool ended; /* the fiber has returned */
+	struct metric *depth, *lag, *rows, *batches, *failures, *is_leader, *nudges_sent, *nudges_taken;
+};
+
+/* One batch between reading and deleting. */
+struct batch {
+	struct arena *arena;
+	struct db_rows rows;
+	int64_t *ids;
+	size_t count; /* rows that it takes */
+	Audit__AppendRequest request;
+};
+
+/* ---- sleeping and waking ---- */
+
+static void outbox_wake(void *arg)
+{
+	struct outbox *outbox = arg;
+	if (!outbox->waiting || outbox->wait.timed_out)
+		return;
+	outbox->waiting = false;
+	wait_done(&outbox->wait);
+}
+
+void outbox_poke(struct outbox *outbox)
+{
+	if (atomic_exchange(&outbox->poked, true))
+		return; /* it knows */
+	if (loop_on_thread(outbox->loop))
+		outbox_wake(outbox);
+	else
+		loop_post(outbox->loop, outbox_wake, outbox);
+}
+
+/* Until a poke or the time. A poke that came before counts. */
+static void outbox_sleep(struct outbox *outbox, int64_t us, bool ends_on_poke)
+{
+	if (atomic_load(&outbox->stopping) || (ends_on_poke && atomic_load(&outbox->poked)))
+		return;
+	if (!ends_on_poke) {
+		fiber_sleep_us(outbox->loop, us);
+		return;
+	}
+	wait_init(&outbox->wait, outbox->loop);
+	outbox->waiting = true;
+	(void)wait_for(&outbox->wait, clock_monotonic_us() + us);
+	outbox->waiting = false;
+}
+
+/* ---- nudges ---- */
+
+void outbox_topic(const char *source, uint8_t ret_topic[OUTBOX_TOPIC_SIZE])
+{
+	char topic[OUTBOX_TOPIC_SIZE + 1] = {0};
+	snprintf(topic, sizeof(topic), "outbox:%s", source);
+	memcpy(ret_topic, topic, OUTBOX_TOPIC_SIZE);
+}
+
+/* A nudge came. To a replica that does not lead it says nothing: it must not answer with one of its own. */
+static void outbox_on_nudge(void *arg, const void *data, size_t len_bytes)
+{
+	struct outbox *outbox = arg;
+	(void)data, (void)len_bytes;
+	if (!outbox->leader)
+		return;
+	metric_add(outbox->nudges_taken, 1);
+	outbox_poke(outbox);
+}
+
+/* Tells the leader that this process has committed rows. Lost, it costs at most the leader's next look. */
+static void outbox_nudge(struct outbox *outbox)
+{
+	Audit__AppendRequest nothing = AUDIT__APPEND_REQUEST__INIT;
+	ProtobufCMessage *reply = NULL;
+	struct client_call call = {.deadline_us = clock_monotonic_us() + NUDGE_BUDGET_US};
+	struct arena *arena = arena_new(64 * 1024);
+	nothing.source = outbox->source;
+	metric_add(outbox->nudges_sent, 1);
+	if (arena)
+		(void)outbox->send(outbox->client, &call, M_AUDIT_APPEND, &nothing.base, arena, &reply);
+	arena_free(&arena);
+	outbox_sleep(outbox, NUDGE_PAUSE_US, false);
+}
+
+/* ---- the lease ---- */
+
+static void outbox_set_leader(struct outbox *outbox, bool leader)
+{
+	if (outbox->leader != leader)
+		log_event(LOG_INFO, leader ? "outbox relay leads" : "outbox relay leads no more", "source",
+		          outbox->source, NULL);
+	outbox->leader = leader;
+	metric_set(outbox->is_leader, leader);
+}
+
+/* Takes or renews the lease when it is time to. */
+static void outbox_keep_lease(struct outbox *outbox)
+{
+	int64_t now_us = clock_monotonic_us();
+	int64_t interval_us = outbox->leader ? LEASE_RENEW_US : LEASE_TRY_US;
+	if (outbox->tried_us && now_us - outbox->tried_us < interval_us)
+		return;
+	struct arena *arena = arena_new(64 * 1024);
+	struct db_args args = {0};
+	struct db_rows rows = {0};
+	db_arg_id(&args, &outbox->holder);
+	outbox->tried_us = now_us;
+	enum status status =
+	    arena ? db_run(outbox->db, &stmt_lease, &args, arena, now_us + US_PER_SEC, &rows) : ST_UNAVAILABLE;
+	if (status == ST_OK && rows.count == 1) {
+		outbox->renewed_us = now_us;
+		outbox->epoch = db_int(&rows, 0, 0);
+		outbox_set_leader(outbox, true);
+	} else if (status == ST_OK || now_us - outbox->renewed_us > LEASE_TRUSTED_US) {
+		outbox_set_leader(outbox, false);
+	} else {
+		outbox->tried_us = now_us - interval_us + 50000; /* the database is away: again soon */
+	}
+	arena_free(&arena);
+}
+
+static void outbox_release(struct outbox *outbox)
+{
+	if (!outbox->leader)
+		return;
+	struct db_args args = {0};
+	db_arg_id(&args, &outbox->holder);
+	/* Failure only means that the others wait until the lease runs out. */
+	enum status status = db_run(outbox->db, &stmt_release, &args, NULL, clock_monotonic_us() + US_PER_SEC, NULL);
+	if (status != ST_OK)
+		log_event(LOG_WARN, "outbox lease was not given back", "source", outbox->source, "status",
+		          status_name(status), NULL);
+	outbox_set_leader(outbox, false);
+}
+
+/* ---- a batch ---- */
+
+static enum status batch_read(struct outbox *outbox, struct batch *batch)
+{
+	struct db_args args = {0};
+	db_arg_int8(&args, BATCH_MAX);
+	return db_run(outbox->db, &stmt_read, &args, batch->arena, 0, &batch->rows);
+}
+
+static enum status batch_build(struct outbox *outbox, struct batch *batch)
+{
+	size_t count = (size_t)batch->rows.count, bytes = 0;
+	Audit__AppendItem *items = arena_alloc(batch->arena, count * sizeof(*items));
+	Audit__AppendItem **list = arena_alloc(batch->arena, count * sizeof(*list));
+	batch->ids = arena_alloc(batch->arena, count * sizeof(*batch->ids));
+	if (!items || !list || !batch->ids)
+		return ST_RESOURCE_EXHAUSTED;
+	size_t i;
+	for (i = 0; i < count && bytes < BATCH_MAX_BYTES; i++) {
+		int row = (int)i;
+		size_t len;
+		audit__append_item__init(&items[i]);
+		batch->ids[i] = items[i].outbox_id = db_int(&batch->rows, row, 0);
+		items[i].has_outbox_id = items[i].has_project_id = items[i].has_event = true;
+		items[i].project_id.data = (uint8_t *)db_bytes(&batch->rows, row, 1, &len);
+		items[i].project_id.len = len;
+		items[i].event.data = (uint8_t *)db_bytes(&batch->rows, row, 2, &len);
+		items[i].event.len = len;
+		bytes += len;
+		list[i] = &items[i];
+	}
+	batch->count = i;
+	audit__append_request__init(&batch->request);
+	batch->request.source = outbox->source;
+	batch->request.items = list;
+	batch->request.n_items = batch->count;
+	return ST_OK;
+}
+
+/* Hands the batch to the ledger. A refusal is our bug or a damaged row: said loudly, tried again, never skipped, because
+ * an order with a hole cannot be repaired. */
+static enum status batch_send(struct outbox *outbox, struct batch *batch)
+{
+	ProtobufCMessage *reply = NULL;
+	struct client_call call = {.deadline_us = clock_monotonic_us() + CALL_BUDGET_US};
+	enum status status =
+	    outbox->send(outbox->client, &call, M_AUDIT_APPEND, &batch->request.base, batch->arena, &reply);
+	if (status == ST_OK) {
+		outbox->refusals = 0;
+		return ST_OK;
+	}
+	metric_add(outbox->failures, 1);
+	bool retryable = status_info(status)->retryable;
+	if (outbox->refusals++ % 60 == 0)
+		log_event(retryable ? LOG_WARN : LOG_ERROR,
+		          retryable ? "ledger cannot be reached, events wait in the outbox"
+		                    : "LEDGER REFUSES EVENTS: the outbox is stuck at its oldest rows",
+		          "source", outbox->source, "status", status_name(status), "field",
+		          call.ret_field ? call.ret_field : "", "reason", call.ret_reason ? call.ret_reason : "",
+		          "first_id", LOG_NUM(batch->ids[0]), "rows", LOG_NUM(batch->count), NULL);
+	return status;
+}
+
+static enum status batch_delete(struct outbox *outbox, struct batch *batch)
+{
+	struct db_args args = {0};
+	struct db_rows rows = {0};
+	db_arg_int8s(&args, batch->arena, batch->ids, batch->count);
+	db_arg_id(&args, &outbox->holder);
+	db_arg_int8(&args, outbox->epoch);
+	enum status status = db_run(outbox->db, &stmt_delete, &args, batch->arena, 0, &rows);
+	if (status == ST_OK && rows.affected == 0) {
+		outbox_set_leader(outbox, false); /* another one leads: it sends them again, the ledger drops them */
+		return ST_ABORTED;
+	}
+	return status;
+}
+
+/* Lag by the writer's clock: events carry their time. */
+static void outbox_measure_lag(struct outbox *outbox, const struct batch *batch)
+{
+	const Audit__AppendItem *oldest = batch->request.items[0];
+	Events__Event *event =
+	    events__event__unpack(arena_protobuf(batch->arena), oldest->event.len, oldest->event.data);
+	if (event && event->has_at_us)
+		metric_observe_us(outbox->lag, clock_wall_us() - event->at_us);
+}
+
+/* Moves one batch. *ret_more: there may be further rows. */
+static enum status outbox_move(struct outbox *outbox, bool *ret_more)
+{
+	struct batch batch = {.arena = arena_new(BATCH_ARENA_BYTES)};
+	enum status status = ST_UNAVAILABLE;
+	if (!batch.arena)
+		goto out;
+	status = batch_read(outbox, &batch);
+	if (status != ST_OK || batch.rows.count == 0)
+		goto out;
+	status = batch_build(outbox, &batch);
+	if (status == ST_OK)
+		status = batch_send(outbox, &batch);
+	if (status == ST_OK) {
+		outbox_measure_lag(outbox, &batch);
+		status = batch_delete(outbox, &batch);
+	}
+	if (status == ST_OK) {
+		metric_add(outbox->batches, 1);
+		metric_add(outbox->rows, (int64_t)batch.count);
+	}
+out:
+	if (status == ST_OK)
+		*ret_more = batch.rows.count == BATCH_MAX || batch.count < (size_t)batch.rows.count;
+	arena_free(&batch.arena);
+	return status;
+}
+
+/* ---- housekeeping ---- */
+
+static void outbox_purge(struct outbox *outbox)
+{
+	int64_t now_us = clock_monotonic_us();
+	if (now_us - outbox->purged_us < PURGE_INTERVAL_US)
+		return;
+	outbox->purged_us = now_us;
+	struct arena *arena = arena_new(64 * 1024);
+	struct db_rows rows = {0};
+	struct db_args args = {0};
+	db_arg_int8(&args, clock_wall_us() - OPERATION_LIFE_US);
+	if (arena && db_run(outbox->db, &stmt_purge, &args, arena, 0, &rows) == ST_OK && rows.affected > 0)
+		outbox->purged_us = 0; /* there may be more: goes on after the next batch */
+	arena_free(&arena);
+}
+
+static void outbox_measure_depth(struct outbox *outbox)
+{
+	int64_t now_us = clock_monotonic_us();
+	if (now_us - outbox->measured_us < US_PER_SEC)
+		return;
+	outbox->measured_us = now_us;
+	struct arena *arena = arena_new(64 * 1024);
+	struct db_rows rows = {0};
+	if (arena && db_run(outbox->db, &stmt_depth, NULL, arena, 0, &rows) == ST_OK && rows.count == 1)
+		metric_set(outbox->depth, db_int(&rows, 0, 0));
+	arena_free(&arena);
+}
+
+/* ---- the fiber ---- */
+
+static void outbox_back_off(struct outbox *outbox)
+{
+	outbox_sleep(outbox, outbox->backoff_us, false);
+	outbox->backoff_us *= 2;
+	if (outbox->backoff_us > BACKOFF_MAX_US)
+		outbox->backoff_us = BACKOFF_MAX_US;
+}
+
+static void outbox_turn(struct outbox *outbox)
+{
+	bool more = false;
+	outbox_keep_lease(outbox);
+	if (!outbox->leader) {
+		if (atomic_exchange(&outbox->poked, false))
+			outbox_nudge(outbox);
+		else
+			outbox_sleep(outbox, LEASE_TRY_US / 2, true);
+		return;
+	}
+	/* Rows that are committed from here on are seen by the read or by a new poke. */
+	atomic_store(&outbox->poked, false);
+	enum status status = outbox_move(outbox, &more);
+	outbox_measure_depth(outbox);
+	if (status != ST_OK) {
+		outbox_back_off(outbox);
+		return;
+	}
+	outbox->backoff_us = BACKOFF_FIRST_US;
+	if (more)
+		return;
+	outbox_purge(outbox);
+	outbox_sleep(outbox, POLL_US, true);
+}
+
+static void outbox_fiber(void *arg)
+{
+	struct outbox *outbox = arg;
+	while (!atomic_load(&outbox->stopping))
+		outbox_turn(outbox);
+	outbox_release(outbox);
+	outbox->ended = true;
+}
+
+static void outbox_begin(void *arg)
+{
+	struct outbox *outbox = arg;
+	if (!fiber_spawn(outbox->loop, outbox_fiber, outbox))
+		abort(); /* at start there are no others; a process without it would fail silently */
+}
+
+struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *client, const char *source)
+{
+	struct outbox *outbox = calloc(1, sizeof(*outbox));
+	if (!outbox || !(outbox->source = strdup(source)))
+		abort();
+	outbox->loop = loop;
+	outbox->db = db;
+	outbox->client = client;
+	outbox->send = client_send;
+	outbox->holder = id_new();
+	outbox->backoff_us = BACKOFF_FIRST_US;
+	outbox->purged_us = clock_monotonic_us();
+	outbox->depth = metric_gauge("denizen_outbox_depth", "", "Events that wait for the ledger.");
+	outbox->lag =
+	    metric_histogram("denizen_outbox_lag_seconds", "", "From an event's time to its place in the ledger.");
+	outbox->rows = metric_counter("denizen_outbox_events_total", "", "Events handed to the ledger.");
+	outbox->batches = metric_counter("denizen_outbox_batches_total", "", "Batches handed to the ledger.");
+	outbox->failures = metric_counter("denizen_outbox_failures_total", "", "Batches that the ledger did not take.");
+	outbox->is_leader = metric_gauge("denizen_outbox_leader", "", "1 when this replica relays for its schema.");
+	outbox->nudges_sent =
+	    metric_counter("denizen_outbox_nudges_sent_total", "", "Hints to the replica that relays.");
+	outbox->nudges_taken = metric_counter("denizen_outbox_nudges_taken_total", "", "Hints from other replicas.");
+	uint8_t topic[OUTBOX_TOPIC_SIZE];
+	outbox_topic(source, topic);
+	if (client) /* none in tests without a bus */
+		client_subscribe(client, PROCESS_AUDIT, topic, sizeof(topic), outbox_on_nudge, outbox);
+	loop_post(loop, outbox_begin, outbox);
+	return outbox;
+}
+
+void outbox_set_sender(struct outbox *outbox, outbox_send_fn send)
+{
+	outbox->send = send;
+}
+
+void outbox_stop(struct outbox *outbox)
+{
+	atomic_store(&outbox->stopping, true);
+	atomic_store(&outbox->poked, true);
+	if (!loop_on_thread(outbox->loop)) {
+		loop_post(outbox->loop, outbox_wake, outbox);
+		return;
+	}
+	outbox_wake(outbox);
+	/* A fiber waits until the lease is given back. */
+	for (int i = 0; fiber_active() && !outbox->ended && i < 200; i++)
+		fiber_sleep_us(outbox->loop, 10000);
+}
+
+void outbox_free(struct outbox **outbox)
+{
+	if (!*outbox)
+		return;
+	free((*outbox)->source);
+	free(*outbox);
+	*outbox = NULL;
+}

@@ -1,0 +1,59 @@
+/* One call as its handler sees it: who asks for what until when, how to refuse it, how to ask another process. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/secret.h"
+#include "base/status.h"
+#include "bus/method.h"
+#include "events.pb-c.h"
+
+struct process;
+
+/* One request being handled. Lives until the handler returns. */
+struct call {
+	struct process *run; /* the process: db, client, cfg, state (process.h) */
+	const struct method *method;
+	struct id project;                 /* tenant; zero when the caller has none */
+	const char *actor;                 /* prefixed id of the key or user; "" when none */
+	struct id operation;               /* writes: never zero */
+	uint8_t request_hash[SHA256_SIZE]; /* of the client's request */
+	uint8_t trace[16];
+	int64_t deadline_us;      /* monotonic */
+	const char *caller;       /* process name of the peer, from its CURVE key */
+	struct id caller_project; /* subscribers bound to one project; else zero */
+	struct arena *arena;      /* freed after the reply was packed */
+	const char *field;        /* set by call_fail */
+	const char *reason;
+	uint32_t retry_after_ms;
+};
+
+/* Records the offending field (path; "" = none) and a sentence (printf), and returns status. */
+enum status call_fail(struct call *call, enum status status, const char *field, const char *reason, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Calls another process on behalf of this call: same project, actor, trace, deadline; a write gets an operation id derived
+ * from this call's. On failure the peer's field and reason are taken over. */
+MUST_USE enum status call_peer(struct call *call, uint32_t method, const ProtobufCMessage *request,
+                               ProtobufCMessage **ret_reply);
+
+/* The record of a write: stored in the same transaction as its effect so that a retry is answered, not repeated.
+ * Packs reply into the arena. Bind with the statement inserts it into `operation`. */
+struct operation {
+	struct id id;
+	uint32_t method;
+	const uint8_t *request_hash;
+	const uint8_t *reply;
+	size_t reply_len;
+	int64_t at_us;
+};
+struct operation call_operation(struct call *call, const ProtobufCMessage *reply);
+
+/* Packs event (actor, trace id and time are filled in when absent) into the arena, for the outbox row of a write. */
+struct packed {
+	const uint8_t *data;
+	size_t len;
+};
+struct packed call_event(struct call *call, Events__Event *event);
+
+/* Tells the outbox relay that a row was committed. Call after a successful write with an event. */
+void call_committed(struct call *call);

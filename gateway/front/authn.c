@@ -1,0 +1,315 @@
+/* Key authentication: SHA-256 of the presented secret -> project, scopes; a bounded, set-associative cache. */
+#include "front/authn.h"
+
+#include "base/clock.h"
+#include "front/gateway.h"
+#include "identity.pb-c.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define SETS 2048
+#define WAYS 5
+#define LOCKS 64
+#define FRESH_US (30 * US_PER_SEC)
+#define NEGATIVE_US (1 * US_PER_SEC)
+#define PERMISSIONS_MAX 64
+#define FAILURE_COST 1
+
+struct authn_entry {
+	uint8_t hash[SHA256_SIZE];
+	int64_t fresh_until_us; /* monotonic; 0 = empty */
+	bool known;             /* false: the secret belongs to no key */
+	struct principal principal;
+};
+
+struct authn {
+	struct limiter *failures;
+	const char *permissions[PERMISSIONS_MAX];
+	size_t permission_count;
+	_Atomic uint64_t generation; /* moves when something is forgotten */
+	pthread_mutex_t locks[LOCKS];
+	struct authn_entry sets[SETS][WAYS];
+};
+
+struct authn *authn_new(struct limiter *failures)
+{
+	struct authn *authn = calloc(1, sizeof(*authn));
+	if (authn == NULL)
+		return NULL;
+	authn->failures = failures;
+	for (size_t i = 0; i < LOCKS; i++)
+		pthread_mutex_init(&authn->locks[i], NULL);
+	return authn;
+}
+
+void authn_free(struct authn **authn)
+{
+	if (*authn == NULL)
+		return;
+	for (size_t i = 0; i < LOCKS; i++)
+		pthread_mutex_destroy(&(*authn)->locks[i]);
+	free(*authn);
+	*authn = NULL;
+}
+
+uint64_t authn_permission_bit(struct authn *authn, const char *permission)
+{
+	if (strcmp(permission, "none") == 0)
+		return 0;
+	for (size_t i = 0; i < authn->permission_count; i++) {
+		if (strcmp(authn->permissions[i], permission) == 0)
+			return 1ULL << i;
+	}
+	if (authn->permission_count == PERMISSIONS_MAX)
+		abort(); /* our own table grew beyond the set */
+	authn->permissions[authn->permission_count] = permission;
+	return 1ULL << authn->permission_count++;
+}
+
+/* Whether a scope of a key ("*", "users:*", "users:read") covers a permission. */
+static bool authn_scope_covers(const char *scope, const char *permission)
+{
+	size_t len = strlen(scope);
+	if (strcmp(scope, "*") == 0 || strcmp(scope, permission) == 0)
+		return true;
+	return len >= 2 && strcmp(scope + len - 2, ":*") == 0 && strncmp(scope, permission, len - 1) == 0;
+}
+
+static uint64_t authn_permissions(const struct authn *authn, const Identity__ResolveKeyReply *reply)
+{
+	uint64_t bits = 0;
+	for (size_t i = 0; i < authn->permission_count; i++) {
+		const char *permission = authn->permissions[i];
+		if (strncmp(permission, "projects:", 9) == 0 && !reply->platform)
+			continue;
+		for (size_t s = 0; s < reply->n_scopes; s++) {
+			if (authn_scope_covers(reply->scopes[s], permission))
+				bits |= 1ULL << i;
+		}
+	}
+	return bits;
+}
+
+/* RFC 4648 section 4 with padding, as HTTP Basic uses it. Returns the length or -1. */
+static int authn_base64(const char *text, char *ret_data, size_t size)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t len = strlen(text);
+	size_t used = 0;
+	uint32_t word = 0;
+	if (len == 0 || len % 4 != 0 || len / 4 * 3 > size)
+		return -1;
+	size_t pad = text[len - 1] == '=' ? (text[len - 2] == '=' ? 2 : 1) : 0;
+	for (size_t i = 0; i < len; i++) {
+		const char *at = i < len - pad ? strchr(alphabet, text[i]) : alphabet;
+		if (at == NULL)
+			return -1;
+		word = word << 6 | (uint32_t)(at - alphabet);
+		if (i % 4 != 3)
+			continue;
+		for (int shift = 16; shift >= 0; shift -= 8)
+			ret_data[used++] = (char)(word >> shift & 0xff);
+		word = 0;
+	}
+	return (int)(used - pad);
+}
+
+static bool authn_parse_basic(const char *text, struct credential *ret_credential)
+{
+	char pair[192];
+	bool ok = false;
+	int len = strlen(text) < 240 ? authn_base64(text, pair, sizeof(pair) - 1) : -1;
+	if (len <= 0 || memchr(pair, '\0', (size_t)len) != NULL)
+		goto out;
+	pair[len] = '\0';
+	char *colon = strchr(pair, ':');
+	if (colon == NULL || colon == pair || colon - pair >= ID_TEXT_SIZE || strlen(colon + 1) >= CREDENTIAL_SIZE)
+		goto out;
+	*colon = '\0';
+	memcpy(ret_credential->key_id, pair, (size_t)(colon - pair) + 1);
+	memcpy(ret_credential->secret, colon + 1, strlen(colon + 1) + 1);
+	ok = secret_text_valid("dcs", ret_credential->secret);
+out:
+	secret_wipe(pair, sizeof(pair));
+	return ok;
+}
+
+bool authn_parse(const char *authorization, struct credential *ret_credential)
+{
+	memset(ret_credential, 0, sizeof(*ret_credential));
+	if (authorization == NULL)
+		return false;
+	if (strncasecmp(authorization, "Basic ", 6) == 0)
+		return authn_parse_basic(authorization + 6 + strspn(authorization + 6, " "), ret_credential);
+	if (strncasecmp(authorization, "Bearer ", 7) != 0)
+		return false;
+	const char *secret = authorization + 7 + strspn(authorization + 7, " ");
+	if (strlen(secret) >= CREDENTIAL_SIZE)
+		return false;
+	memcpy(ret_credential->secret, secret, strlen(secret) + 1);
+	return secret_text_valid("dmk", secret) || secret_text_valid("dak", secret);
+}
+
+static size_t authn_set(const uint8_t hash[SHA256_SIZE])
+{
+	uint64_t word;
+	memcpy(&word, hash, sizeof(word));
+	return word % SETS;
+}
+
+/* Looks an entry up. Returns whether it is there and fresh; ret_seen tells that it was known at all, even if stale. */
+static bool authn_cache_get(struct authn *authn, const uint8_t hash[SHA256_SIZE], struct authn_entry *ret_entry,
+                            bool *ret_seen)
+{
+	size_t set = authn_set(hash);
+	bool fresh = false;
+	int64_t now_us = clock_monotonic_us();
+	pthread_mutex_lock(&authn->locks[set % LOCKS]);
+	for (size_t i = 0; i < WAYS; i++) {
+		struct authn_entry *entry = &authn->sets[set][i];
+		if (entry->fresh_until_us == 0 || memcmp(entry->hash, hash, SHA256_SIZE) != 0)
+			continue;
+		*ret_entry = *entry;
+		*ret_seen = entry->known;
+		fresh = entry->fresh_until_us > now_us;
+		break;
+	}
+	pthread_mutex_unlock(&authn->locks[set % LOCKS]);
+	return fresh;
+}
+
+/* Stores an entry in place of itself, an empty one or the one that ends first; unless something was forgotten since the
+ * look-up began. */
+static void authn_cache_put(struct authn *authn, const struct authn_entry *entry, uint64_t generation)
+{
+	size_t set = authn_set(entry->hash);
+	pthread_mutex_lock(&authn->locks[set % LOCKS]);
+	struct authn_entry *slot = &authn->sets[set][0];
+	for (size_t i = 0; i < WAYS; i++) {
+		struct authn_entry *other = &authn->sets[set][i];
+		if (memcmp(other->hash, entry->hash, SHA256_SIZE) == 0) {
+			slot = other;
+			break;
+		}
+		if (other->fresh_until_us < slot->fresh_until_us)
+			slot = other;
+	}
+	if (atomic_load(&authn->generation) == generation)
+		*slot = *entry;
+	pthread_mutex_unlock(&authn->locks[set % LOCKS]);
+}
+
+void authn_forget(struct authn *authn, const char *key_id)
+{
+	atomic_fetch_add(&authn->generation, 1);
+	for (size_t set = 0; set < SETS; set++) {
+		pthread_mutex_lock(&authn->locks[set % LOCKS]);
+		for (size_t i = 0; i < WAYS; i++) {
+			struct authn_entry *entry = &authn->sets[set][i];
+			if (entry->fresh_until_us == 0)
+				continue;
+			if (key_id == NULL || strcmp(entry->principal.key_id, key_id) == 0)
+				*entry = (struct authn_entry){0};
+		}
+		pthread_mutex_unlock(&authn->locks[set % LOCKS]);
+	}
+}
+
+/* Turns identity's answer into a cache entry. */
+static void authn_entry_fill(const struct authn *authn, const Identity__ResolveKeyReply *reply,
+                             struct authn_entry *ret_entry)
+{
+	int64_t now_us = clock_monotonic_us();
+	ret_entry->fresh_until_us = now_us + FRESH_US;
+	ret_entry->known = reply->project_id.len == ID_SIZE && reply->key_id != NULL &&
+	                   strlen(reply->key_id) < sizeof(ret_entry->principal.key_id);
+	if (reply->has_expires_at_us) {
+		int64_t left_us = reply->expires_at_us - clock_wall_us();
+		if (left_us <= 0)
+			ret_entry->known = false;
+		else if (left_us < FRESH_US)
+			ret_entry->fresh_until_us = now_us + left_us;
+	}
+	if (!ret_entry->known) {
+		ret_entry->fresh_until_us = now_us + NEGATIVE_US;
+		return;
+	}
+	memcpy(ret_entry->principal.project.bytes, reply->project_id.data, ID_SIZE);
+	memcpy(ret_entry->principal.key_id, reply->key_id, strlen(reply->key_id) + 1);
+	ret_entry->principal.platform = reply->platform;
+	ret_entry->principal.permissions = authn_permissions(authn, reply);
+}
+
+static enum status authn_resolve(struct authn *authn, struct exchange *exchange, struct authn_entry *entry)
+{
+	Identity__ResolveKeyRequest request = IDENTITY__RESOLVE_KEY_REQUEST__INIT;
+	struct client_call call = {0};
+	ProtobufCMessage *reply = NULL;
+	uint64_t generation = atomic_load(&authn->generation);
+	request.has_secret_hash = 1;
+	request.secret_hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
+	memcpy(call.trace, exchange->trace, sizeof(call.trace));
+	enum status status = client_send(exchange->gateway->client, &call, M_IDENTITY_RESOLVE_KEY, &request.base,
+	                                 exchange->arena, &reply);
+	if (status == ST_OK) {
+		authn_entry_fill(authn, (const Identity__ResolveKeyReply *)reply, entry);
+	} else if (status == ST_NOT_FOUND) {
+		entry->fresh_until_us = clock_monotonic_us() + NEGATIVE_US;
+	} else {
+		(void)http_fail(exchange, status, NULL, call.ret_reason);
+		exchange->failure.retry_after_ms = call.ret_retry_after_ms;
+		return status;
+	}
+	authn_cache_put(authn, entry, generation);
+	return ST_OK;
+}
+
+static enum status authn_refuse(struct authn *authn, struct exchange *exchange)
+{
+	(void)limiter_take(authn->failures, exchange->client, strlen(exchange->client), FAILURE_COST);
+	return http_fail(exchange, ST_UNAUTHENTICATED, NULL, NULL);
+}
+
+/* The entry for a well-formed secret: from the cache, else from identity. A flood of wrong keys from one address stops the
+ * look-ups of keys never seen, not those of keys that were good a moment ago. */
+static enum status authn_look_up(struct authn *authn, struct exchange *exchange, struct authn_entry *entry)
+{
+	bool seen = false;
+	struct authn_entry cached;
+	if (authn_cache_get(authn, entry->hash, &cached, &seen)) {
+		*entry = cached;
+		return ST_OK;
+	}
+	uint32_t wait_ms = seen ? 0 : limiter_take(authn->failures, exchange->client, strlen(exchange->client), 0);
+	if (wait_ms > 0) {
+		(void)http_fail(exchange, ST_THROTTLED, NULL, NULL);
+		exchange->failure.retry_after_ms = wait_ms;
+		return ST_THROTTLED;
+	}
+	return authn_resolve(authn, exchange, entry);
+}
+
+enum status authn_check(struct authn *authn, struct exchange *exchange)
+{
+	struct credential credential;
+	struct authn_entry entry = {0};
+	bool parsed = authn_parse(http_header_find(&exchange->request, "Authorization"), &credential);
+	if (parsed)
+		secret_sha256(credential.secret, strlen(credential.secret), entry.hash);
+	secret_wipe(credential.secret, sizeof(credential.secret));
+	if (!parsed)
+		return http_fail(exchange, ST_UNAUTHENTICATED, NULL, NULL);
+	enum status status = authn_look_up(authn, exchange, &entry);
+	if (status != ST_OK)
+		return status;
+	if (!entry.known)
+		return authn_refuse(authn, exchange);
+	if (credential.key_id[0] != '\0' && strcmp(credential.key_id, entry.principal.key_id) != 0)
+		return authn_refuse(authn, exchange);
+	exchange->principal = entry.principal;
+	return ST_OK;
+}

@@ -1,0 +1,61 @@
+/* The gateway process: its shared objects and the loop around all routes. */
+#pragma once
+
+#include "bus/client.h"
+#include "front/authn.h"
+#include "front/limiter.h"
+#include "front/revocation.h"
+#include "front/route.h"
+#include "http/address.h"
+#include "ledger/follow.h"
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define GATEWAY_ROUTES_MAX 256
+
+struct introspect;
+/* A method that the gateway answers itself or in its own way. */
+struct local_method {
+	uint32_t method;
+	void (*serve)(struct exchange *exchange);
+};
+struct feed;
+
+/* Everything is set before the server starts and immutable afterwards, but for the atomics. */
+struct gateway {
+	struct client *client;
+	struct follow *follow;
+	struct authn *authn;
+	struct limiter *key_limiter;
+	struct limiter *failure_limiter;
+	struct revocation *revocation;
+	struct introspect *introspect;
+	struct feed *feed;
+	struct address_list trusted_proxies;
+	struct dialect_route rows[GATEWAY_ROUTES_MAX];
+	size_t row_count;
+	uint64_t permission_bits[GATEWAY_ROUTES_MAX]; /* by row */
+	struct pipeline_metrics *metrics;
+	struct route_table *routes;
+	int64_t body_max_bytes, import_max_bytes;
+	sem_t large_bodies;         /* room for requests with large bodies */
+	const char *issuer;         /* base URL of token issuers */
+	int64_t token_lifetime_sec; /* so long revocations are remembered: a token that lives longer is not believed */
+	char instance[ID_TEXT_SIZE];
+	atomic_bool draining;
+};
+
+/* Compiles the route table: native routes, the gateway's own, benchmark routes when asked for. ST_INTERNAL (logged) when routes
+ * overlap. */
+MUST_USE enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
+                                   const struct dialect_route *const *tables);
+void pipeline_end(struct gateway *gateway);
+
+/* The loop around a route: finds it, authenticates, checks permission and rate, reads the body, calls, prints the answer or the
+ * failure, counts. Any thread. */
+void pipeline_serve(struct exchange *exchange);
+
+/* What the path allows, for a request with a verb that no route has: a value of Allow, in the exchange's arena or static. Any thread. */
+const char *pipeline_allow(struct exchange *exchange);

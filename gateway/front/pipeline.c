@@ -1,0 +1,230 @@
+/* The loop around all routes. */
+#include "front/gateway.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "front/upstream.h"
+#include "http/guard.h"
+#include "http/problem.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* A large body takes several times its size while it is read as JSON: so many at once, the others wait. */
+#define LARGE_BODY_BYTES (64UL * 1024)
+#define LARGE_BODIES_MAX 16
+#define LARGE_WAIT_SEC 5
+#define LARGE_RETRY_MS 1000
+
+/* Statuses that are counted one by one; the rest under "other". */
+static const int counted_statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405,
+                                       409, 412, 413, 415, 429, 500, 503, 504};
+#define STATUS_COUNT (sizeof(counted_statuses) / sizeof(counted_statuses[0]) + 1)
+
+/* One histogram per route and status, made at its first use. The row after the last counts requests without a route. */
+struct pipeline_metrics {
+	_Atomic(struct metric *) seconds[GATEWAY_ROUTES_MAX + 1][STATUS_COUNT];
+};
+
+static void pipeline_add_rows(struct gateway *gateway, const struct dialect_route *rows)
+{
+	for (; rows->verb != NULL && gateway->row_count < GATEWAY_ROUTES_MAX; rows++)
+		gateway->rows[gateway->row_count++] = *rows;
+}
+
+static void pipeline_bind(struct gateway *gateway, size_t index, const struct local_method *local)
+{
+	struct dialect_route *row = &gateway->rows[index];
+	gateway->permission_bits[index] = authn_permission_bit(gateway->authn, row->permission);
+	for (; row->method != NULL && local->method != 0; local++) {
+		if (local->method == row->method->id)
+			row->serve = local->serve;
+	}
+}
+
+enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
+                          const struct dialect_route *const *tables)
+{
+	char error[ROUTE_ERROR_SIZE];
+	gateway->row_count = native_routes(gateway->rows, GATEWAY_ROUTES_MAX);
+	for (; *tables != NULL; tables++)
+		pipeline_add_rows(gateway, *tables);
+	for (size_t i = 0; i < gateway->row_count; i++)
+		pipeline_bind(gateway, i, methods);
+	sem_init(&gateway->large_bodies, 0, LARGE_BODIES_MAX);
+	gateway->metrics = calloc(1, sizeof(*gateway->metrics));
+	gateway->routes = route_table_new(gateway->rows, gateway->row_count, error);
+	if (gateway->routes == NULL || gateway->metrics == NULL) {
+		log_event(LOG_ERROR, "the route table is not usable", "reason", error, NULL);
+		return ST_INTERNAL;
+	}
+	return ST_OK;
+}
+
+void pipeline_end(struct gateway *gateway)
+{
+	route_table_free(&gateway->routes);
+	sem_destroy(&gateway->large_bodies);
+	free(gateway->metrics);
+	gateway->metrics = NULL;
+}
+
+static struct metric *pipeline_metric_new(const struct exchange *exchange, int status)
+{
+	char labels[192];
+	const struct dialect_route *row = exchange->route;
+	const char *name = row == NULL ? "none" : row->method != NULL ? row->method->name : row->path;
+	snprintf(labels, sizeof(labels), "method=\"%s\",status=\"%d\"", name, status);
+	return metric_histogram("denizen_http_request_seconds", labels, "Time from the parsed request to its answer.");
+}
+
+static void pipeline_count(const struct exchange *exchange)
+{
+	const struct gateway *gateway = exchange->gateway;
+	int http = exchange->response.status;
+	size_t row = exchange->route != NULL ? (size_t)(exchange->route - gateway->rows) : GATEWAY_ROUTES_MAX;
+	size_t column = 0;
+	while (column < STATUS_COUNT - 1 && counted_statuses[column] != http)
+		column++;
+	_Atomic(struct metric *) *cell = &gateway->metrics->seconds[row][column];
+	struct metric *metric = atomic_load_explicit(cell, memory_order_acquire);
+	if (metric == NULL) {
+		metric = pipeline_metric_new(exchange, column < STATUS_COUNT - 1 ? http : 0);
+		atomic_store_explicit(cell, metric, memory_order_release);
+	}
+	int64_t took_us = clock_monotonic_us() - exchange->started_us;
+	metric_observe_us(metric, took_us);
+	log_event(LOG_DEBUG, "request", "verb", exchange->request.verb, "route",
+	          exchange->route != NULL ? exchange->route->path : "-", "status", LOG_NUM(http), "key",
+	          exchange->principal.key_id, "client", exchange->client, "took_us", LOG_NUM(took_us), NULL);
+}
+
+/* A public route names its project in the path, if at all. */
+static enum status pipeline_public(struct exchange *exchange)
+{
+	const char *project = http_param_find(exchange, "project_id");
+	if (project != NULL && !id_parse("prj", project, &exchange->principal.project))
+		return http_fail(exchange, ST_NOT_FOUND, NULL, NULL);
+	return ST_OK;
+}
+
+static enum status pipeline_authorize(struct exchange *exchange)
+{
+	struct gateway *gateway = exchange->gateway;
+	uint64_t needed = gateway->permission_bits[exchange->route - gateway->rows];
+	if (needed == 0)
+		return pipeline_public(exchange);
+	enum status status = authn_check(gateway->authn, exchange);
+	if (status != ST_OK)
+		return status;
+	const char *key = exchange->principal.key_id;
+	uint32_t wait_ms = limiter_take(gateway->key_limiter, key, strlen(key), 1);
+	if (wait_ms > 0) {
+		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL,
+		                "This key sends more requests than its rate allows");
+		exchange->failure.retry_after_ms = wait_ms;
+		return ST_RESOURCE_EXHAUSTED;
+	}
+	if ((exchange->principal.permissions & needed) == 0)
+		return http_fail(
+		    exchange, ST_PERMISSION_DENIED, NULL,
+		    arena_printf(exchange->arena, "This key does not carry %s", exchange->route->permission));
+	return ST_OK;
+}
+
+static enum status pipeline_call(struct exchange *exchange)
+{
+	ProtobufCMessage *request = NULL;
+	ProtobufCMessage *reply = NULL;
+	enum status status = exchange->route->map_in(exchange, &request);
+	if (status == ST_OK)
+		status = upstream_send(exchange, exchange->route->method->id, request, &reply);
+	if (status == ST_OK)
+		exchange->route->map_out(exchange, reply);
+	return status;
+}
+
+static enum status pipeline_execute(struct exchange *exchange)
+{
+	if (exchange->route->serve == NULL)
+		return pipeline_call(exchange);
+	exchange->route->serve(exchange);
+	return exchange->failure.status;
+}
+
+static enum status pipeline_execute_large(struct exchange *exchange)
+{
+	sem_t *room = &exchange->gateway->large_bodies;
+	struct timespec until;
+	int outcome;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LARGE_WAIT_SEC;
+	do
+		outcome = sem_clockwait(room, CLOCK_MONOTONIC, &until);
+	while (outcome != 0 && errno == EINTR);
+	if (outcome != 0) {
+		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "Too many large requests at this gateway");
+		exchange->failure.retry_after_ms = LARGE_RETRY_MS;
+		return ST_UNAVAILABLE;
+	}
+	enum status status = pipeline_execute(exchange);
+	sem_post(room);
+	return status;
+}
+
+/* Compressed bytes would be taken for JSON. */
+static enum status pipeline_check_coding(struct exchange *exchange)
+{
+	const char *coding = http_header_find(&exchange->request, "Content-Encoding");
+	if (coding == NULL || exchange->request.content_length == 0 || strcasecmp(coding, "identity") == 0)
+		return ST_OK;
+	return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
+	                 "Content-Encoding is not supported: send the body as it is");
+}
+
+static enum status pipeline_run(struct exchange *exchange)
+{
+	struct gateway *gateway = exchange->gateway;
+	enum status status = route_find(gateway->routes, exchange);
+	if (status == ST_OK)
+		status = pipeline_authorize(exchange);
+	if (status == ST_OK)
+		status = pipeline_check_coding(exchange);
+	bool streams = exchange->route != NULL && exchange->route->method != NULL && exchange->route->method->stream;
+	if (status == ST_OK && !streams)
+		status = http_read_body(exchange, gateway->body_max_bytes);
+	if (status != ST_OK)
+		return status;
+	return exchange->body.len > LARGE_BODY_BYTES ? pipeline_execute_large(exchange) : pipeline_execute(exchange);
+}
+
+const char *pipeline_allow(struct exchange *exchange)
+{
+	bool known = route_find(exchange->gateway->routes, exchange) == ST_METHOD_NOT_ALLOWED;
+	return known && exchange->failure.allow != NULL ? exchange->failure.allow : GUARD_ALLOW;
+}
+
+void pipeline_serve(struct exchange *exchange)
+{
+	char client[ADDRESS_TEXT_SIZE];
+	address_client(&exchange->gateway->trusted_proxies, exchange->request.peer,
+	               http_header_find_last(&exchange->request, "X-Forwarded-For"), client);
+	exchange->client = client;
+	log_set_trace(exchange->trace);
+	enum status status = pipeline_run(exchange);
+	if (status != ST_OK && !exchange->response.started) {
+		if (exchange->route != NULL)
+			exchange->route->dialect->print_failure(exchange);
+		else
+			problem_print(exchange);
+	}
+	pipeline_count(exchange);
+	log_set_trace(NULL);
+	exchange->client = NULL;
+}

@@ -1,0 +1,26 @@
+/* Tokens whose signature was checked a moment ago: SHA-256 of the token -> who it is for, and the answer. Bounded; any thread. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/secret.h"
+
+#include <stdbool.h>
+
+struct token_cache;
+
+struct token_state {
+	struct id project, user, session;
+	int64_t epoch;
+	int64_t expires_at_sec; /* since 1970 */
+};
+
+struct token_cache *token_cache_new(void); /* NULL without memory */
+void token_cache_free(struct token_cache **cache);
+
+/* A token of this project that is cached and has not expired: fills ret_state and appends the answer to out. */
+bool token_cache_get(struct token_cache *cache, const uint8_t hash[SHA256_SIZE], const struct id *project,
+                     struct token_state *ret_state, struct buf *out);
+
+/* Remembers an answer (copied) for at most 60 s. Drops an older one when there is no room. */
+void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE], const struct token_state *state,
+                     const struct buf *answer);

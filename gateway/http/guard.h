@@ -1,0 +1,22 @@
+/* Strict check of a parsed HTTP request. The HTTP server lets through what RFC 9112 forbids; nothing passes here that two
+ * parsers could read differently. Pure functions, any thread. */
+#pragma once
+
+#include "http/request.h"
+
+struct guard_verdict {
+	enum status status;     /* ST_OK, or why the request is refused; the connection then ends */
+	const char *reason;     /* static sentence; NULL with ST_OK */
+	int64_t content_length; /* with ST_OK */
+};
+
+/* Checks target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers, and the verb last. */
+struct guard_verdict guard_check(const struct http_request *request);
+
+/* Only for a request whose strings still lie in the buffer they were received in, as server.c has them: finds bare line feeds,
+ * folded lines, blanks before the colon, doubled blanks in the request line and lines that the server's parser stopped at,
+ * by the distances between the strings. version is the text after "HTTP/". False = refuse. */
+bool guard_layout(const struct http_request *request, const char *version);
+
+/* All verbs that are served, as a value of the Allow header. */
+#define GUARD_ALLOW "GET, HEAD, POST, PUT, PATCH, DELETE"

@@ -1,0 +1,290 @@
+/* Helpers over one HTTP exchange: headers, trace, body, percent-decoding, response head, chunked streaming. */
+#include "http/request.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "json/pbjson.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define DROP_MAX_BYTES 65536
+#define PIECE_BYTES 65536
+
+struct reason_phrase {
+	int status;
+	const char *text;
+};
+
+static const struct reason_phrase phrases[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {204, "No Content"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+};
+
+static const char *http_phrase(int status)
+{
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+		if (phrases[i].status == status)
+			return phrases[i].text;
+	}
+	return "Status";
+}
+
+const char *http_header_find(const struct http_request *request, const char *name)
+{
+	for (size_t i = 0; i < request->header_count; i++) {
+		if (strcasecmp(request->headers[i].name, name) == 0)
+			return request->headers[i].value;
+	}
+	return NULL;
+}
+
+const char *http_header_find_last(const struct http_request *request, const char *name)
+{
+	for (size_t i = request->header_count; i > 0; i--) {
+		if (strcasecmp(request->headers[i - 1].name, name) == 0)
+			return request->headers[i - 1].value;
+	}
+	return NULL;
+}
+
+const char *http_param_find(const struct exchange *exchange, const char *name)
+{
+	for (size_t i = 0; i < exchange->param_count; i++) {
+		if (strcmp(exchange->params[i].name, name) == 0)
+			return exchange->params[i].value;
+	}
+	return NULL;
+}
+
+void http_header_add(struct exchange *exchange, const char *name, const char *value)
+{
+	struct http_response *response = &exchange->response;
+	const char *copy = arena_strdup(exchange->arena, value);
+	if (copy == NULL || response->header_count == HTTP_RESPONSE_HEADERS_MAX)
+		return;
+	response->headers[response->header_count++] = (struct http_header){name, copy};
+}
+
+/* splitmix64: trace ids must be unlikely to collide, not secret. */
+static uint64_t http_next_random(struct exchange *exchange)
+{
+	if (exchange->seed == 0)
+		secret_random(&exchange->seed, sizeof(exchange->seed));
+	uint64_t z = (exchange->seed += 0x9e3779b97f4a7c15ULL);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+static bool http_parse_traceparent(const char *text, uint8_t ret_trace[16])
+{
+	static const uint8_t zero[16];
+	uint8_t trace[16];
+	if (text == NULL || strlen(text) != 55 || text[2] != '-' || text[35] != '-' || text[52] != '-')
+		return false;
+	if (memcmp(text, "00", 2) != 0 || !hex_decode(text + 3, 32, trace) || memcmp(trace, zero, 16) == 0)
+		return false;
+	memcpy(ret_trace, trace, sizeof(trace));
+	return true;
+}
+
+void http_trace_begin(struct exchange *exchange)
+{
+	if (!http_parse_traceparent(http_header_find(&exchange->request, "traceparent"), exchange->trace)) {
+		uint64_t words[2] = {http_next_random(exchange), http_next_random(exchange)};
+		memcpy(exchange->trace, words, sizeof(words));
+	}
+	hex_encode(exchange->trace, sizeof(exchange->trace), exchange->request_id);
+}
+
+enum status http_fail(struct exchange *exchange, enum status status, const char *field, const char *reason)
+{
+	exchange->failure = (struct failure){.status = status, .field = field, .reason = reason};
+	return status;
+}
+
+enum status http_read_body(struct exchange *exchange, int64_t max_bytes)
+{
+	struct http_request *request = &exchange->request;
+	struct buf *body = &exchange->body;
+	if (request->content_length > max_bytes) {
+		exchange->response.close = true;
+		return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
+	}
+	body->max = (size_t)max_bytes + 1;
+	int64_t left = request->content_length;
+	while (left > 0) {
+		size_t piece = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+		char *room = buf_reserve(body, piece);
+		if (room == NULL) {
+			exchange->response.close = true;
+			return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
+		}
+		int got = request->io.read(request->io.arg, room, piece);
+		if (got <= 0) {
+			exchange->response.close = true;
+			return http_fail(exchange, ST_MALFORMED_REQUEST, NULL,
+			                 "The body ended before Content-Length or came too slowly");
+		}
+		body->len += (size_t)got;
+		left -= got;
+	}
+	exchange->body_read = true;
+	return ST_OK;
+}
+
+void http_drop_body(struct exchange *exchange)
+{
+	struct http_request *request = &exchange->request;
+	char scrap[4096];
+	int64_t left = request->content_length;
+	if (exchange->body_read || exchange->response.close || left <= 0)
+		return;
+	if (left > DROP_MAX_BYTES || http_header_find(request, "Expect") != NULL) {
+		exchange->response.close = true;
+		return;
+	}
+	while (left > 0) {
+		size_t piece = left < (int64_t)sizeof(scrap) ? (size_t)left : sizeof(scrap);
+		int got = request->io.read(request->io.arg, scrap, piece);
+		if (got <= 0) {
+			exchange->response.close = true;
+			return;
+		}
+		left -= got;
+	}
+	exchange->body_read = true;
+}
+
+const char *http_decode(struct arena *arena, const char *text, size_t len_chars, bool form)
+{
+	char *out = arena_alloc(arena, len_chars + 1);
+	if (out == NULL)
+		return NULL;
+	size_t used = 0;
+	for (size_t i = 0; i < len_chars; i++) {
+		if (text[i] == '+' && form) {
+			out[used++] = ' ';
+		} else if (text[i] == '%') {
+			if (len_chars - i < 3 || !hex_decode(text + i + 1, 2, out + used))
+				return NULL;
+			used++;
+			i += 2;
+		} else {
+			out[used++] = text[i];
+		}
+	}
+	out[used] = '\0';
+	return utf8_valid(out, used) ? out : NULL;
+}
+
+void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *out)
+{
+	struct http_response *response = &exchange->response;
+	char date[CLOCK_HTTP_DATE_SIZE];
+	static _Thread_local int64_t cached_sec;
+	static _Thread_local char cached_date[CLOCK_HTTP_DATE_SIZE];
+	int64_t now_us = clock_wall_us();
+	if (now_us / US_PER_SEC != cached_sec) {
+		clock_format_http_date(now_us, date);
+		memcpy(cached_date, date, sizeof(date));
+		cached_sec = now_us / US_PER_SEC;
+	}
+	buf_add_str(out, "HTTP/1.1 ");
+	buf_add_int(out, response->status);
+	buf_add_char(out, ' ');
+	buf_add_str(out, http_phrase(response->status));
+	buf_add_str(out, "\r\nDate: ");
+	buf_add_str(out, cached_date);
+	if (response->content_type != NULL) {
+		buf_add_str(out, "\r\nContent-Type: ");
+		buf_add_str(out, response->content_type);
+	}
+	if (body_len < 0) {
+		if (!exchange->request.http_1_0) /* which knows no chunks: the end of the connection ends the body */
+			buf_add_str(out, "\r\nTransfer-Encoding: chunked");
+	} else if (response->status != 204 && response->status != 304) {
+		buf_add_str(out, "\r\nContent-Length: ");
+		buf_add_int(out, body_len);
+	}
+	buf_add_str(out, response->close ? "\r\nConnection: close" : "\r\nConnection: keep-alive");
+	buf_add_str(out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+	buf_add_str(out, exchange->request_id);
+	for (size_t i = 0; i < response->header_count; i++) {
+		buf_add_str(out, "\r\n");
+		buf_add_str(out, response->headers[i].name);
+		buf_add_str(out, ": ");
+		buf_add_str(out, response->headers[i].value);
+	}
+	buf_add_str(out, "\r\n\r\n");
+}
+
+static void http_send(struct exchange *exchange, const struct buf *out)
+{
+	struct http_response *response = &exchange->response;
+	if (response->broken)
+		return;
+	if (!buf_ok(out) || !exchange->request.io.write(exchange->request.io.arg, out->data, out->len)) {
+		response->broken = true;
+		response->close = true;
+	}
+}
+
+void http_send_head(struct exchange *exchange)
+{
+	struct buf out = {0};
+	exchange->response.close = exchange->response.close || exchange->request.http_1_0 || exchange->draining;
+	http_print_head(exchange, -1, &out);
+	http_send(exchange, &out);
+	exchange->response.started = true;
+	buf_free(&out);
+}
+
+void http_send_piece(struct exchange *exchange, const void *data, size_t len_bytes)
+{
+	struct buf out = {0};
+	bool chunked = !exchange->request.http_1_0;
+	if (len_bytes == 0)
+		return;
+	if (chunked)
+		buf_printf(&out, "%zx\r\n", len_bytes);
+	buf_add(&out, data, len_bytes);
+	if (chunked)
+		buf_add_str(&out, "\r\n");
+	http_send(exchange, &out);
+	buf_free(&out);
+}
+
+void http_send_end(struct exchange *exchange)
+{
+	static const char last[] = "0\r\n\r\n";
+	struct buf out = {0};
+	if (exchange->request.http_1_0)
+		return;
+	buf_add_str(&out, last);
+	http_send(exchange, &out);
+	buf_free(&out);
+}

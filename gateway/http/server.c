@@ -1,0 +1,493 @@
+/* The HTTP server over civetweb 1.15: everything happens in begin_request; see docs for the traps that are avoided here. */
+#include "http/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/guard.h"
+#include "http/problem.h"
+#include "http/reaper.h"
+
+#include <civetweb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/prctl.h>
+
+#define ARENA_CAP_BYTES (64UL * 1024 * 1024)
+#define KEEP_BUFFER_BYTES (128UL * 1024)
+#define BODY_DEADLINE_US (10 * US_PER_SEC)
+#define PIECE_DEADLINE_US (30 * US_PER_SEC)
+#define READER_STALL_US (60 * US_PER_SEC)
+#define CLOSE_DEADLINE_US (2 * US_PER_SEC)
+#define DRAIN_MAX_US (10 * US_PER_SEC)
+#define DRAIN_QUIET_US (250 * US_PER_MS)
+#define QUEUE 256           /* connections that were accepted and wait for a thread */
+#define OWN_DESCRIPTORS 128 /* the bus, logs, libraries */
+#define THREADS_MIN 4
+
+/* What one request needs; kept in a stack and used again. */
+struct server_context {
+	struct server_context *next;
+	struct http_server *server;
+	struct mg_connection *connection;
+	struct exchange exchange;
+	struct buf out;
+	struct reaper_slot *slot;
+	int64_t read_deadline_us; /* of the whole body; 0 = no read yet */
+	bool continued;           /* 100 Continue was sent */
+	char client[64];
+};
+
+struct http_server {
+	struct http_server_options options;
+	struct mg_context *http;
+	struct reaper *reaper;
+	pthread_mutex_t lock;
+	struct server_context *spare;
+	atomic_int in_flight;
+	atomic_bool draining;
+};
+
+static struct server_context *server_context_take(struct http_server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	struct server_context *context = server->spare;
+	if (context != NULL)
+		server->spare = context->next;
+	pthread_mutex_unlock(&server->lock);
+	if (context != NULL)
+		return context;
+	context = calloc(1, sizeof(*context));
+	if (context == NULL)
+		return NULL;
+	context->server = server;
+	context->exchange.arena = arena_new(ARENA_CAP_BYTES);
+	context->slot = reaper_slot_new(server->reaper);
+	if (context->exchange.arena == NULL || context->slot == NULL) {
+		arena_free(&context->exchange.arena);
+		free(context);
+		return NULL;
+	}
+	return context;
+}
+
+static void server_buffer_trim(struct buf *buffer)
+{
+	if (buffer->capacity > KEEP_BUFFER_BYTES || buffer->failed)
+		buf_free(buffer);
+	else
+		buf_reset(buffer);
+	buffer->max = 0;
+}
+
+/* Empties the context for the next request; passwords and tokens do not stay in its buffers. */
+static void server_context_give(struct server_context *context)
+{
+	struct exchange *exchange = &context->exchange;
+	struct http_server *server = context->server;
+	struct arena *arena = exchange->arena;
+	struct buf body = exchange->body;
+	struct buf response = exchange->response.body;
+	uint64_t seed = exchange->seed;
+	if (body.len > 0)
+		secret_wipe(body.data, body.len);
+	if (response.len > 0)
+		secret_wipe(response.data, response.len);
+	if (context->out.len > 0)
+		secret_wipe(context->out.data, context->out.len);
+	server_buffer_trim(&body);
+	server_buffer_trim(&response);
+	server_buffer_trim(&context->out);
+	arena_reset(arena);
+	memset(exchange, 0, sizeof(*exchange));
+	exchange->arena = arena;
+	exchange->body = body;
+	exchange->response.body = response;
+	exchange->seed = seed;
+	context->read_deadline_us = 0;
+	context->continued = false;
+	pthread_mutex_lock(&server->lock);
+	context->next = server->spare;
+	server->spare = context;
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* civetweb gives up after 10 s in which the client took nothing. The reader of a streamed answer may be busy for longer with what it
+ * has, as one that writes an export into a database. */
+static bool server_write(void *arg, const void *data, size_t len_bytes)
+{
+	struct server_context *context = arg;
+	const char *left = data;
+	int64_t moved_us = clock_monotonic_us();
+	for (;;) {
+		int sent = mg_write(context->connection, left, len_bytes);
+		if (sent == (int)len_bytes)
+			return true;
+		if (sent < 0 || !context->exchange.response.started || atomic_load(&context->server->draining))
+			return false;
+		int64_t now_us = clock_monotonic_us();
+		if (sent > 0)
+			moved_us = now_us;
+		if (now_us - moved_us >= READER_STALL_US)
+			return false;
+		left += sent;
+		len_bytes -= (size_t)sent;
+	}
+}
+
+/* Each read has a deadline that the reaper enforces: civetweb's own time-out starts anew with every byte. */
+static int server_read(void *arg, void *ret_data, size_t len_bytes)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	struct server_context *context = arg;
+	const struct http_request *request = &context->exchange.request;
+	int64_t now_us = clock_monotonic_us();
+	if (!context->continued && http_header_find(request, "Expect") != NULL &&
+	    !server_write(context, go_on, sizeof(go_on) - 1))
+		return -1;
+	context->continued = true;
+	if (request->content_length > context->server->options.body_max_bytes)
+		context->read_deadline_us = now_us + PIECE_DEADLINE_US;
+	else if (context->read_deadline_us == 0)
+		context->read_deadline_us = now_us + BODY_DEADLINE_US;
+	reaper_slot_arm(context->slot, context->read_deadline_us);
+	int got = mg_read(context->connection, ret_data, len_bytes);
+	reaper_slot_arm(context->slot, 0);
+	return got;
+}
+
+static void server_request_fill(struct server_context *context, const struct mg_request_info *info)
+{
+	struct http_request *request = &context->exchange.request;
+	request->verb = info->request_method;
+	request->path = info->request_uri != NULL ? info->request_uri : "";
+	request->query = info->query_string;
+	request->http_1_0 = strcmp(info->http_version, "1.1") != 0;
+	request->peer = info->remote_addr;
+	request->header_count = info->num_headers < HTTP_HEADERS_MAX ? (size_t)info->num_headers : HTTP_HEADERS_MAX;
+	for (size_t i = 0; i < request->header_count; i++)
+		request->headers[i] = (struct http_header){info->http_headers[i].name, info->http_headers[i].value};
+	request->io = (struct http_io){.read = server_read, .write = server_write, .arg = context};
+}
+
+/* Blanks behind a value are none of it (RFC 9112 section 5.1); civetweb takes only those before it away,
+ * and refuses a tab itself. */
+static void server_trim_values(struct exchange *exchange)
+{
+	for (size_t i = 0; i < exchange->request.header_count; i++) {
+		struct http_header *header = &exchange->request.headers[i];
+		size_t len = strlen(header->value), kept = len;
+		while (kept > 0 && header->value[kept - 1] == ' ')
+			kept--;
+		const char *trimmed = kept < len ? arena_strndup(exchange->arena, header->value, kept) : NULL;
+		if (trimmed != NULL)
+			header->value = trimmed;
+	}
+}
+
+static struct guard_verdict server_guard(struct exchange *exchange, const char *version)
+{
+	const struct http_request *request = &exchange->request;
+	if (request->header_count < HTTP_HEADERS_MAX && !guard_layout(request, version))
+		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
+		                              .reason = "The header block is not well formed"};
+	server_trim_values(exchange);
+	return guard_check(request);
+}
+
+/* Whether the connection ends after the answer. Its client may want that (RFC 9112 section 9.3); and civetweb does it to every client
+ * that sends other options, such as Upgrade: unannounced, the next request would be sent into that end. */
+static bool server_connection_ends(const struct http_request *request)
+{
+	bool named = false;
+	for (size_t i = 0; i < request->header_count; i++) {
+		if (strcasecmp(request->headers[i].name, "Connection") != 0)
+			continue;
+		if (strcasecmp(request->headers[i].value, "keep-alive") != 0)
+			return true;
+		named = true;
+	}
+	return request->http_1_0 && !named;
+}
+
+/* One write: head and body in one buffer. */
+static void server_answer(struct server_context *context)
+{
+	struct exchange *exchange = &context->exchange;
+	struct http_response *response = &exchange->response;
+	bool head = strcmp(exchange->request.verb, "HEAD") == 0;
+	bool bodiless = response->status == 204 || response->status == 304;
+	if (response->started)
+		return;
+	response->close = response->close || exchange->draining;
+	if (!buf_ok(&response->body) || response->status == 0) {
+		(void)http_fail(exchange, ST_INTERNAL, NULL, NULL);
+		problem_print(exchange);
+	}
+	http_print_head(exchange, (int64_t)response->body.len, &context->out);
+	if (!head && !bodiless)
+		buf_add(&context->out, response->body.data, response->body.len);
+	if (!buf_ok(&context->out) || !server_write(context, context->out.data, context->out.len))
+		response->close = true;
+}
+
+static void server_serve(struct server_context *context, const char *version)
+{
+	struct exchange *exchange = &context->exchange;
+	struct guard_verdict verdict = server_guard(exchange, version);
+	exchange->started_us = clock_monotonic_us();
+	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
+	exchange->gateway = context->server->options.gateway;
+	http_trace_begin(exchange);
+	if (verdict.status != ST_OK) {
+		const char *allow =
+		    verdict.status == ST_METHOD_NOT_ALLOWED ? context->server->options.allow(exchange) : NULL;
+		exchange->failure =
+		    (struct failure){.status = verdict.status, .reason = verdict.reason, .allow = allow};
+		exchange->response.close = true;
+		problem_print(exchange);
+		return;
+	}
+	exchange->request.content_length = verdict.content_length;
+	exchange->response.close = server_connection_ends(&exchange->request);
+	context->server->options.handle(exchange);
+	http_drop_body(exchange);
+}
+
+static int server_begin_request(struct mg_connection *connection)
+{
+	const struct mg_request_info *info = mg_get_request_info(connection);
+	struct http_server *server = info->user_data;
+	struct server_context *context = server_context_take(server);
+	if (context == NULL) {
+		mg_disable_connection_keep_alive(connection);
+		return 503; /* no memory for an answer either */
+	}
+	atomic_fetch_add(&server->in_flight, 1);
+	context->connection = connection;
+	reaper_slot_bind(context->slot, info->remote_addr, info->remote_port);
+	server_request_fill(context, info);
+	server_serve(context, info->http_version);
+	if (context->exchange.response.close)
+		mg_disable_connection_keep_alive(connection);
+	server_answer(context);
+	int status = context->exchange.response.status;
+	if (context->exchange.response.close) {
+		mg_disable_connection_keep_alive(connection);
+		reaper_watch(server->reaper, connection, context->slot, clock_monotonic_us() + CLOSE_DEADLINE_US);
+	}
+	server_context_give(context);
+	atomic_fetch_sub(&server->in_flight, 1);
+	return status > 0 ? status : 500;
+}
+
+/* The HTTP server closed the connection: nothing of it may be ended by the reaper any more. */
+static void server_connection_closed(const struct mg_connection *connection)
+{
+	const struct mg_request_info *info = mg_get_request_info(connection);
+	struct http_server *server = info != NULL ? info->user_data : NULL;
+	if (server != NULL)
+		reaper_unwatch(server->reaper, connection);
+}
+
+/* Marks a connection whose last request was refused by server_http_error. */
+static char server_parse_refused;
+
+static enum status server_parse_failure(int http)
+{
+	static const enum status candidates[] = {ST_REQUEST_TIMEOUT, ST_LENGTH_REQUIRED, ST_CONTENT_TOO_LARGE,
+	                                         ST_URI_TOO_LONG, ST_HEADERS_TOO_LARGE};
+	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+		if (status_info((int)candidates[i])->http == http)
+			return candidates[i];
+	}
+	return ST_MALFORMED_REQUEST;
+}
+
+/* What civetweb could not parse at all: the same shape of answer, and the end of the connection. None of these statuses has a header of
+ * its own, so no arena is needed. */
+static int server_http_error(struct mg_connection *connection, int http, const char *message)
+{
+	struct exchange exchange = {.failure = {.status = server_parse_failure(http)}, .response = {.close = true}};
+	struct buf out = {0};
+	http_trace_begin(&exchange);
+	problem_print(&exchange);
+	http_print_head(&exchange, (int64_t)exchange.response.body.len, &out);
+	buf_add(&out, exchange.response.body.data, exchange.response.body.len);
+	mg_set_user_connection_data(connection, &server_parse_refused);
+	mg_disable_connection_keep_alive(connection);
+	if (buf_ok(&out))
+		mg_write(connection, out.data, out.len);
+	log_event(LOG_DEBUG, "request not parsed", "reason", message, NULL);
+	buf_free(&exchange.response.body);
+	buf_free(&out);
+	return 0;
+}
+
+/* Some requests civetweb parses and then drops without a word: a target that is no path of this server, as "*" or the URL of another
+ * host. */
+static void server_connection_close(const struct mg_connection *connection)
+{
+	const struct mg_request_info *info = mg_get_request_info(connection);
+	if (info == NULL || info->request_method == NULL || info->request_uri == NULL || info->local_uri_raw != NULL)
+		return;
+	if (mg_get_user_connection_data(connection) == NULL)
+		server_http_error((struct mg_connection *)connection, 400, "the target is no path of this server");
+}
+
+static int server_log_message(const struct mg_connection *connection, const char *message)
+{
+	log_event(LOG_DEBUG, "http server", "message", message, NULL);
+	return 1;
+}
+
+#ifndef PR_FUTEX_HASH
+#define PR_FUTEX_HASH 78
+#define PR_FUTEX_HASH_SET_SLOTS 1
+#endif
+#define FUTEX_SLOTS 4096
+
+/* Since Linux 6.16 a process has a futex table of its own, small by default. The idle workers all wait in one bucket of it, and a
+ * wake-up that shares the bucket walks past a thousand of them (12 % of the gateway's time): more buckets. Older kernels refuse. */
+static void server_spread_futexes(void)
+{
+	(void)prctl(PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0);
+}
+
+static struct mg_context *server_listen(struct http_server *server)
+{
+	char ports[64], threads[16], keep_alive[16], queue[16];
+	const struct http_server_options *options = &server->options;
+	snprintf(ports, sizeof(ports), options->address[0] != '\0' ? "%s:%d" : "%s%d", options->address, options->port);
+	snprintf(threads, sizeof(threads), "%d", options->threads);
+	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
+	snprintf(queue, sizeof(queue), "%d", QUEUE);
+	const char *settings[] = {
+	    "listening_ports",
+	    ports,
+	    "num_threads",
+	    threads,
+	    "keep_alive_timeout_ms",
+	    keep_alive,
+	    "enable_keep_alive",
+	    "yes",
+	    "connection_queue",
+	    queue,
+	    "listen_backlog",
+	    "1024",
+	    "tcp_nodelay",
+	    "1",
+	    "request_timeout_ms",
+	    "10000",
+	    "max_request_size",
+	    "16384",
+	    "decode_url",
+	    "no",
+	    "decode_query_string",
+	    "no",
+	    "access_control_allow_methods",
+	    "",
+	    "enable_auth_domain_check",
+	    "no",
+	    NULL,
+	};
+	struct mg_callbacks callbacks = {
+	    .begin_request = server_begin_request,
+	    .connection_close = server_connection_close,
+	    .connection_closed = server_connection_closed,
+	    .http_error = server_http_error,
+	    .log_message = server_log_message,
+	};
+	/* Its threads have stacks of 100 KiB: handlers keep large things on the heap. */
+	return mg_start(&callbacks, server, settings);
+}
+
+/* A connection that cannot be accepted for want of a descriptor stays in the listener's queue, and the library, which finds it there
+ * again at once, uses up a processor. So descriptors must not run out before threads do. */
+int http_server_threads(int wanted, int64_t descriptors)
+{
+	int64_t most = descriptors - QUEUE - OWN_DESCRIPTORS;
+	if (most >= wanted)
+		return wanted;
+	return most > THREADS_MIN ? (int)most : THREADS_MIN;
+}
+
+static void server_free(struct http_server **server)
+{
+	for (struct server_context *context = (*server)->spare; context != NULL;) {
+		struct server_context *next = context->next;
+		buf_free(&context->exchange.body);
+		buf_free(&context->exchange.response.body);
+		buf_free(&context->out);
+		arena_free(&context->exchange.arena);
+		free(context);
+		context = next;
+	}
+	reaper_free(&(*server)->reaper);
+	pthread_mutex_destroy(&(*server)->lock);
+	free(*server);
+	*server = NULL;
+}
+
+enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server)
+{
+	struct http_server *server = calloc(1, sizeof(*server));
+	if (server == NULL)
+		return ST_UNAVAILABLE;
+	server->options = *options;
+	pthread_mutex_init(&server->lock, NULL);
+	server->reaper = reaper_new(options->port);
+	mg_init_library(0);
+	server_spread_futexes();
+	if (server->reaper != NULL)
+		server->http = server_listen(server);
+	if (server->http == NULL) {
+		log_event(LOG_ERROR, "cannot listen: is the port taken, or are threads or file descriptors limited?",
+		          "port", LOG_NUM(options->port), "threads", LOG_NUM(options->threads), NULL);
+		server_free(&server);
+		return ST_UNAVAILABLE;
+	}
+	*ret_server = server;
+	return ST_OK;
+}
+
+static void server_nap(void)
+{
+	struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
+	nanosleep(&nap, NULL);
+}
+
+void http_server_drain(struct http_server *server, int min_ms)
+{
+	int64_t start_us = clock_monotonic_us();
+	atomic_store(&server->draining, true);
+	while (clock_monotonic_us() - start_us < min_ms * US_PER_MS)
+		server_nap();
+	reaper_stop_listening(server->reaper);
+	int64_t quiet_since_us = clock_monotonic_us();
+	for (int64_t now_us = quiet_since_us; now_us - start_us < DRAIN_MAX_US; now_us = clock_monotonic_us()) {
+		if (atomic_load(&server->in_flight) > 0)
+			quiet_since_us = now_us;
+		if (now_us - quiet_since_us >= DRAIN_QUIET_US)
+			return;
+		server_nap();
+	}
+}
+
+void http_server_stop(struct http_server **server)
+{
+	if (*server == NULL)
+		return;
+	atomic_store(&(*server)->draining, true);
+	mg_stop((*server)->http);
+	mg_exit_library();
+	server_free(server);
+}
+
+int http_server_in_flight(const struct http_server *server)
+{
+	return atomic_load(&server->in_flight);
+}

@@ -1,0 +1,37 @@
+/* The HTTP server: the only file that knows civetweb. Reads requests through the guard, hands them on as exchanges, writes each
+ * answer with one write, ends slow connections, drains. */
+#pragma once
+
+#include "http/request.h"
+
+struct http_server;
+
+struct http_server_options {
+	const char *address; /* IPv4 address to listen on; "" = all */
+	int port;
+	int threads;            /* connections served at once, idle ones included */
+	int keep_alive_ms;      /* an idle connection is closed after this */
+	int64_t body_max_bytes; /* bodies up to this must arrive within 10 s; larger ones (streams) 64 KiB every 30 s */
+	struct gateway *gateway;
+	/* Fills exchange->response. Called on a server thread, many at once. */
+	void (*handle)(struct exchange *exchange);
+	/* The verbs of a path that was asked for with one that is not served: a value of Allow, in the exchange's arena or static. */
+	const char *(*allow)(struct exchange *exchange);
+};
+
+/* How many threads this many descriptors are enough for, at most `wanted`, at least 4. */
+int http_server_threads(int wanted, int64_t descriptors);
+
+/* Starts listening. ST_UNAVAILABLE (logged) when the port is taken or threads cannot be made. options are copied, their text is
+ * borrowed. */
+MUST_USE enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server);
+
+/* Every answer ends its connection from now on. Goes on listening for min_ms, so that a proxy sees /readyz fail; then refuses new
+ * connections and waits until no request has been in flight for 250 ms, at most 10 s in all. */
+void http_server_drain(struct http_server *server, int min_ms);
+
+/* Stops listening, ends all threads, frees. Up to 2 s. */
+void http_server_stop(struct http_server **server);
+
+/* Requests being answered now. Any thread. */
+int http_server_in_flight(const struct http_server *server);

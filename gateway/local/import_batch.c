@@ -1,0 +1,218 @@
+/* One batch of an import. */
+#include "local/import_batch.h"
+
+#include "base/clock.h"
+#include "identity.pb-c.h"
+#include "json/pbjson.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_MAX 500
+#define BYTES_MAX (192UL * 1024) /* the bus carries messages of bounded size */
+#define ARENA_BYTES (32UL * 1024 * 1024)
+#define ATTEMPTS 6
+#define PAUSE_US (250 * US_PER_MS)
+#define DEADLINE_US (60 * US_PER_SEC)
+
+struct import_entry {
+	uint32_t line;
+	bool sent;         /* a row; else refused here */
+	const char *field; /* in the arena */
+	const char *reason;
+};
+
+struct import_batch {
+	struct arena *arena;
+	struct import_entry entries[ROWS_MAX];
+	size_t count;
+	Identity__ImportRow *rows[ROWS_MAX];
+	size_t row_count;
+	size_t bytes;
+	uint8_t hash[SHA256_SIZE]; /* over the lines, chained */
+	/* while sending */
+	const struct import_job *job;
+	bool started, threaded;
+	pthread_t thread;
+	enum status status;
+	const char *reason;
+	Identity__ImportUsersReply *reply;
+};
+
+struct import_batch *import_batch_new(void)
+{
+	struct import_batch *batch = calloc(1, sizeof(*batch));
+	if (batch == NULL)
+		return NULL;
+	batch->arena = arena_new(ARENA_BYTES);
+	if (batch->arena == NULL) {
+		free(batch);
+		return NULL;
+	}
+	return batch;
+}
+
+void import_batch_free(struct import_batch **batch)
+{
+	if (*batch == NULL)
+		return;
+	if ((*batch)->threaded)
+		pthread_join((*batch)->thread, NULL);
+	arena_free(&(*batch)->arena);
+	free(*batch);
+	*batch = NULL;
+}
+
+bool import_batch_empty(const struct import_batch *batch)
+{
+	return batch->count == 0;
+}
+
+bool import_batch_full(const struct import_batch *batch)
+{
+	return batch->count == ROWS_MAX || batch->bytes >= BYTES_MAX;
+}
+
+void import_batch_refuse(struct import_batch *batch, uint32_t line, const char *reason)
+{
+	batch->entries[batch->count++] = (struct import_entry){.line = line, .reason = reason};
+}
+
+void import_batch_add(struct import_batch *batch, uint32_t line, const char *text, size_t len)
+{
+	struct pbjson_error error = {0};
+	ProtobufCMessage *row = NULL;
+	const struct secret_piece pieces[] = {{batch->hash, sizeof(batch->hash)}, {text, len}};
+	secret_sha256_pieces(pieces, 2, batch->hash);
+	enum status status =
+	    pbjson_parse(&identity__import_row__descriptor, text, len, NULL, batch->arena, &row, &error);
+	if (status != ST_OK) {
+		import_batch_refuse(batch, line, error.reason);
+		batch->entries[batch->count - 1].field = error.field;
+		return;
+	}
+	batch->bytes += len;
+	batch->rows[batch->row_count++] = (Identity__ImportRow *)row;
+	batch->entries[batch->count++] = (struct import_entry){.line = line, .sent = true};
+}
+
+static bool import_may_retry(enum status status)
+{
+	return status == ST_DEADLINE_EXCEEDED || (status_info((int)status)->retryable && status != ST_THROTTLED);
+}
+
+/* Sends with the same operation id until it is answered, so that no row is written twice. */
+static void import_batch_send(struct import_batch *batch)
+{
+	const struct exchange *exchange = batch->job->exchange;
+	Identity__ImportUsersRequest request = IDENTITY__IMPORT_USERS_REQUEST__INIT;
+	struct client_call call = {.project = exchange->principal.project, .actor = exchange->principal.key_id};
+	char label[32];
+	uint8_t hash[SHA256_SIZE];
+	snprintf(label, sizeof(label), "import-%u", batch->entries[0].line);
+	call.operation = id_derive(&batch->job->operation, label);
+	secret_hmac_sha256(batch->job->hash_key, SHA256_SIZE, batch->hash, SHA256_SIZE, hash);
+	call.operation_hash = hash; /* each attempt below looks for the reply of an earlier one */
+	memcpy(call.trace, exchange->trace, sizeof(call.trace));
+	request.rows = batch->rows;
+	request.n_rows = batch->row_count;
+	request.has_first_line = 1;
+	request.first_line = batch->entries[0].line;
+	int64_t deadline_us = clock_monotonic_us() + DEADLINE_US;
+	for (int attempt = 1;; attempt++) {
+		ProtobufCMessage *reply = NULL;
+		batch->status = client_send(exchange->gateway->client, &call, M_IDENTITY_IMPORT_USERS, &request.base,
+		                            batch->arena, &reply);
+		batch->reason = call.ret_reason;
+		batch->reply = (Identity__ImportUsersReply *)reply;
+		if (!import_may_retry(batch->status) || attempt == ATTEMPTS || clock_monotonic_us() > deadline_us)
+			return;
+		struct timespec pause = {.tv_nsec = PAUSE_US * 1000};
+		for (int i = 0; i < attempt; i++)
+			nanosleep(&pause, NULL);
+	}
+}
+
+static void *import_batch_run(void *arg)
+{
+	import_batch_send(arg);
+	return NULL;
+}
+
+void import_batch_start(struct import_batch *batch, const struct import_job *job)
+{
+	batch->started = true;
+	batch->job = job;
+	batch->status = job->broken;
+	batch->reply = NULL;
+	if (batch->row_count == 0 || job->broken != ST_OK)
+		return;
+	batch->threaded = pthread_create(&batch->thread, NULL, import_batch_run, batch) == 0;
+	if (!batch->threaded)
+		import_batch_send(batch);
+}
+
+static void import_print(const Identity__ImportResult *result, struct buf *out)
+{
+	pbjson_print(&result->base, out);
+	buf_add_char(out, '\n');
+}
+
+/* The result of one entry: what identity said, or why it was never asked. */
+static void import_print_entry(const struct import_batch *batch, const struct import_job *job,
+                               const struct import_entry *entry, const Identity__ImportResult *answer, struct buf *out)
+{
+	Identity__ImportResult result = IDENTITY__IMPORT_RESULT__INIT;
+	if (answer != NULL)
+		result = *answer;
+	else
+		result.status = (char *)"error";
+	result.has_line = 1;
+	result.line = entry->line;
+	if (!entry->sent) {
+		result.code = (char *)status_name(ST_INVALID_ARGUMENT);
+		result.field = entry->field != NULL && entry->field[0] != '\0' ? (char *)entry->field : NULL;
+		result.detail = (char *)entry->reason;
+	} else if (answer == NULL) {
+		enum status status = batch->status == ST_OK ? ST_INTERNAL : batch->status;
+		result.code = (char *)status_name((int)status);
+		result.detail = (char *)(batch->reason != NULL ? batch->reason : status_info((int)status)->text);
+	} else if (job->fail_on_conflict && result.status != NULL && strcmp(result.status, "exists") == 0) {
+		result.status = (char *)"error";
+		result.code = (char *)status_name(ST_ALREADY_EXISTS);
+		result.detail = (char *)status_info(ST_ALREADY_EXISTS)->text;
+	}
+	import_print(&result, out);
+}
+
+static void import_batch_reset(struct import_batch *batch)
+{
+	struct arena *arena = batch->arena;
+	arena_reset(arena);
+	memset(batch, 0, sizeof(*batch));
+	batch->arena = arena;
+}
+
+bool import_batch_finish(struct import_batch *batch, struct import_job *job, struct buf *out)
+{
+	if (!batch->started)
+		return false;
+	if (batch->threaded)
+		pthread_join(batch->thread, NULL);
+	if (import_may_retry(batch->status))
+		job->broken = batch->status; /* the services stay away: the rest is not even tried */
+	size_t sent = 0;
+	for (size_t i = 0; i < batch->count; i++) {
+		const Identity__ImportResult *answer = NULL;
+		if (batch->entries[i].sent) {
+			if (batch->status == ST_OK && batch->reply != NULL && sent < batch->reply->n_results)
+				answer = batch->reply->results[sent];
+			sent++;
+		}
+		import_print_entry(batch, job, &batch->entries[i], answer, out);
+	}
+	import_batch_reset(batch);
+	return true;
+}
