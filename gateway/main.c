@@ -41,7 +41,7 @@ static const struct cfg_item gateway_cfg_items[] = {
     {"DENIZEN_AUTH_FAILURE_LIMIT", CFG_INT, "20", 0, 1000000,
      "Unknown keys a second that one client address may present on average; 0: no limit."},
     {"DENIZEN_TRUSTED_PROXIES", CFG_TEXT, "", 0, 0,
-     "Addresses and networks (CIDR, with commas) whose X-Forwarded-For is believed."},
+     "Addresses and networks (CIDR, with commas) whose X-Forwarded-For, or without one Forwarded, is believed."},
     {"DENIZEN_DRAIN_MS", CFG_INT, "1000", 0, 9000,
      "How long /readyz says 503 before the gateway stops listening, milliseconds."},
     {"DENIZEN_BENCH_ROUTES", CFG_BOOL, "false", 0, 0, "Serve /bench/hello and /bench/echo."},

@@ -1,12 +1,12 @@
 /* The gateway process: its shared objects and the loop around all routes. */
 #pragma once
 
+#include "base/address.h"
 #include "bus/client.h"
 #include "front/authn.h"
 #include "front/limiter.h"
 #include "front/revocation.h"
 #include "front/route.h"
-#include "http/address.h"
 #include "ledger/follow.h"
 
 #include <semaphore.h>

@@ -213,8 +213,7 @@ const char *pipeline_allow(struct exchange *exchange)
 void pipeline_serve(struct exchange *exchange)
 {
 	char client[ADDRESS_TEXT_SIZE];
-	address_client(&exchange->gateway->trusted_proxies, exchange->request.peer,
-	               http_header_find_last(&exchange->request, "X-Forwarded-For"), client);
+	http_client(&exchange->request, &exchange->gateway->trusted_proxies, client);
 	exchange->client = client;
 	log_set_trace(exchange->trace);
 	enum status status = pipeline_run(exchange);

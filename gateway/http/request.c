@@ -61,13 +61,27 @@ const char *http_header_find(const struct http_request *request, const char *nam
 	return NULL;
 }
 
-const char *http_header_find_last(const struct http_request *request, const char *name)
+static size_t http_header_lines(const struct http_request *request, const char *name,
+                                const char *ret_lines[HTTP_HEADERS_MAX])
 {
-	for (size_t i = request->header_count; i > 0; i--) {
-		if (strcasecmp(request->headers[i - 1].name, name) == 0)
-			return request->headers[i - 1].value;
+	size_t count = 0;
+	for (size_t i = 0; i < request->header_count; i++) {
+		if (strcasecmp(request->headers[i].name, name) == 0)
+			ret_lines[count++] = request->headers[i].value;
 	}
-	return NULL;
+	return count;
+}
+
+void http_client(const struct http_request *request, const struct address_list *trusted,
+                 char ret_text[ADDRESS_TEXT_SIZE])
+{
+	const char *lines[HTTP_HEADERS_MAX];
+	size_t count = 0;
+	if (trusted->count > 0)
+		count = http_header_lines(request, "X-Forwarded-For", lines);
+	if (trusted->count > 0 && count == 0)
+		count = http_header_lines(request, "Forwarded", lines);
+	address_client(trusted, request->peer, lines, count, ret_text);
 }
 
 const char *http_param_find(const struct exchange *exchange, const char *name)

@@ -1,6 +1,7 @@
 /* One HTTP request and its answer, free of the HTTP server's types. Everything lives as long as the exchange. */
 #pragma once
 
+#include "base/address.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/secret.h"
@@ -101,8 +102,10 @@ struct exchange {
 
 /* Value of the first header with this name, in any case; NULL when absent. */
 const char *http_header_find(const struct http_request *request, const char *name);
-/* The last one: of a list header that several wrote, the line that the nearest of them added. */
-const char *http_header_find_last(const struct http_request *request, const char *name);
+
+/* The client's address: the peer's, or what trusted proxies say in X-Forwarded-For, or without that in Forwarded. */
+void http_client(const struct http_request *request, const struct address_list *trusted,
+                 char ret_text[ADDRESS_TEXT_SIZE]);
 
 /* Decoded path parameter; NULL when the route has none of this name. */
 const char *http_param_find(const struct exchange *exchange, const char *name);
