@@ -146,6 +146,18 @@ static enum status compute_document(struct call *call, const struct claims_chang
 	return ST_OK;
 }
 
+/* Nothing changes: no event, no version, only the answer is remembered. */
+static enum status keep_claims(struct call *call, const struct claims_change *change, const struct claims_row *row,
+                               Claims__Claims *reply)
+{
+	struct store store = claims_store(call);
+	enum status status = fill_reply(call, change->user_id, row, reply);
+	if (status != ST_OK)
+		return status;
+	struct operation operation = call_operation(call, &reply->base);
+	return store_note_operation(&store, &call->project, &operation);
+}
+
 /* One attempt. ST_ABORTED: another write came between reading and writing. */
 static enum status try_change(struct call *call, const struct claims_change *change, Claims__Claims *reply)
 {
@@ -162,15 +174,22 @@ static enum status try_change(struct call *call, const struct claims_change *cha
 	write.row.version = before.version + 1;
 	write.row.updated_at_us = clock_wall_us();
 	status = compute_document(call, change, before.document, &write.row.document);
-	if (status == ST_OK)
-		status = fill_event(call, change, &before, &write.row, &event);
-	if (status == ST_OK)
-		status = fill_reply(call, change->user_id, &write.row, reply);
+	if (status != ST_OK)
+		return status;
+	status = fill_event(call, change, &before, &write.row, &event);
+	if (status != ST_OK)
+		return status;
+	if (event.n_changes == 0)
+		return keep_claims(call, change, &before, reply);
+	status = fill_reply(call, change->user_id, &write.row, reply);
 	if (status != ST_OK)
 		return status;
 	write.event = call_event(call, &event);
 	write.operation = call_operation(call, &reply->base);
-	return store_write_claims(&store, &write);
+	status = store_write_claims(&store, &write);
+	if (status == ST_OK)
+		call_committed(call);
+	return status;
 }
 
 static enum status change_claims(struct call *call, struct claims_change *change, ProtobufCMessage *reply)
@@ -189,8 +208,6 @@ static enum status change_claims(struct call *call, struct claims_change *change
 	status = ST_ABORTED;
 	for (int attempt = 0; attempt < WRITE_ATTEMPTS && status == ST_ABORTED; attempt++)
 		status = try_change(call, change, (Claims__Claims *)reply);
-	if (status == ST_OK)
-		call_committed(call);
 	return status;
 }
 

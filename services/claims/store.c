@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-static void args_add_operation(struct db_args *args, const struct operation *operation, const struct packed *event)
+static void args_add_operation(struct db_args *args, const struct operation *operation)
 {
-	db_arg_bytes(args, event->data, event->len);
 	db_arg_id(args, &operation->id);
 	db_arg_int4(args, (int32_t)operation->method);
 	db_arg_bytes(args, operation->request_hash, SHA256_SIZE);
@@ -72,11 +71,27 @@ enum status store_write_claims(const struct store *store, const struct claims_wr
 	db_arg_text(&args, write->row.document);
 	db_arg_int8(&args, write->row.version);
 	db_arg_int8(&args, write->row.updated_at_us);
-	args_add_operation(&args, &write->operation, &write->event);
+	db_arg_bytes(&args, write->event.data, write->event.len);
+	args_add_operation(&args, &write->operation);
 	enum status status = db_run(store->db, &write_claims, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK && rows.count == 0)
 		status = ST_ABORTED;
 	return status;
+}
+
+static const struct db_stmt note_operation = {
+    "claims_note_operation",
+    "INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us)"
+    " VALUES ($1, $2, $3, $4, $5, $6)",
+    DB_WRITE,
+};
+
+enum status store_note_operation(const struct store *store, const struct id *project, const struct operation *operation)
+{
+	struct db_args args = {0};
+	db_arg_id(&args, project);
+	args_add_operation(&args, operation);
+	return db_run(store->db, &note_operation, &args, store->arena, store->deadline_us, NULL);
 }
 
 static const struct db_stmt read_mint = {
@@ -198,7 +213,8 @@ enum status store_rotate_key(const struct store *store, const struct key_rotatio
 	struct db_rows rows;
 	args_add_key(&args, &rotation->project, &rotation->key, rotation->now_us);
 	db_arg_int8(&args, rotation->retires_at_us);
-	args_add_operation(&args, &rotation->operation, &rotation->event);
+	db_arg_bytes(&args, rotation->event.data, rotation->event.len);
+	args_add_operation(&args, &rotation->operation);
 	enum status status = db_run(store->db, &rotate_key, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK && rows.count == 0)
 		status = ST_ABORTED;

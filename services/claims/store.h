@@ -32,6 +32,11 @@ struct claims_write {
 };
 MUST_USE enum status store_write_claims(const struct store *store, const struct claims_write *write);
 
+/* Remembers the answer to a write that changed nothing: its repetition is answered, and not done after somebody's change.
+ * ST_ALREADY_EXISTS when it was done before. */
+MUST_USE enum status store_note_operation(const struct store *store, const struct id *project,
+                                          const struct operation *operation);
+
 /* What a token needs, in one read: the project's signing key and the user's claims. ST_NOT_FOUND: no key yet. */
 struct mint_row {
 	struct sealed_key key;

@@ -58,6 +58,35 @@ def test_a_patch_merges_by_rfc_7396(project, before, patch, after):
     assert good(project.get(path_of(user)))["claims"] == after
 
 
+SAME = [
+    ("PUT", {}, {}), ("PUT", {"a": {"x": 1, "y": [1, None]}, "b": "x"}, {"b": "x", "a": {"y": [1, None], "x": 1}}),
+    ("PATCH", {"a": 1}, {}), ("PATCH", {"a": {"x": 1}}, {"a": {"x": 1, "gone": None}, "b": None}),
+]
+
+
+@pytest.mark.parametrize("verb, before, body", SAME, ids=range(len(SAME)))
+def test_a_write_that_changes_nothing_is_no_event(suite, project, verb, before, body):
+    user = new_user(project)
+    held = good(project.put(path_of(user), {"claims": before}))
+    suite.settle()
+    seen = head(project)
+    reply = project.call(verb, path_of(user), {"claims": body}, headers={"If-Match": f'"{held["version"]}"'})
+    assert good(reply) == held and reply.headers["etag"] == f'"{held["version"]}"'
+    refused(project.call(verb, path_of(user), {"claims": body}, headers={"If-Match": '"7"'}), 412, "precondition_failed")
+    suite.settle()
+    assert head(project) == seen and good(project.get(path_of(user))) == held
+
+
+def test_a_keyed_write_that_changed_nothing_is_not_done_later(project):
+    user = new_user(project)
+    good(project.put(path_of(user), {"claims": {"plan": "a"}}))
+    keyed = {"Idempotency-Key": f"same-{user['id']}"}
+    first = good(project.put(path_of(user), {"claims": {"plan": "a"}}, headers=keyed))
+    changed = good(project.put(path_of(user), {"claims": {"plan": "b"}}))
+    assert good(project.put(path_of(user), {"claims": {"plan": "a"}}, headers=keyed)) == first
+    assert good(project.get(path_of(user))) == changed
+
+
 def test_the_next_token_carries_the_claims(project):
     user, tokens = new_session(project)
     assert "plan" not in payload(tokens["access_token"])
