@@ -139,8 +139,13 @@ static enum status process_start_server(struct gateway_process *process)
 	};
 	const struct dialect_route *const tables[] = {
 	    health_routes, cfg_bool(cfg, "DENIZEN_BENCH_ROUTES") ? bench_routes : NULL, NULL};
-	enum status status = pipeline_init(&process->gateway, local_methods, tables);
-	return status == ST_OK ? http_server_start(&options, &process->server) : status;
+	char error[ROUTE_ERROR_SIZE];
+	enum status status = pipeline_init(&process->gateway, local_methods, tables, error);
+	if (status != ST_OK) {
+		log_event(LOG_ERROR, "the routes are not usable", "reason", error, NULL);
+		return status;
+	}
+	return http_server_start(&options, &process->server);
 }
 
 /* As many descriptors as the machine allows: one per connection; and no more threads than they are enough for. */

@@ -5,27 +5,42 @@
 #include "bus/method.h"
 #include "http/request.h"
 
+#include <stdatomic.h>
+
+/* A row of a dialect's table. */
 struct dialect_route {
-	const char *verb; /* "GET"; HEAD is answered from GET */
-	const char *path; /* "/v1/users/{user_id}" */
-	const struct dialect *dialect;
-	const struct method *method; /* what it calls */
-	const char *permission;      /* "users:read"; "none" = public */
-	/* Builds the message to send from path, query, headers and body. NULL with a local route. On failure it has called
+	const char *verb;       /* "GET"; HEAD is answered from GET */
+	const char *path;       /* "/v1/users/{user_id}" */
+	uint32_t method;        /* M_...: what it calls; 0 = no method of the contract */
+	const char *permission; /* "users:read"; "none" = public */
+	/* Builds the message to send from path, query, headers and body. NULL with a row that has answer. On failure it has called
 	 * http_fail. */
 	enum status (*map_in)(struct exchange *exchange, ProtobufCMessage **ret_request);
 	/* Prints the reply: status, headers, body. */
 	void (*map_out)(struct exchange *exchange, const ProtobufCMessage *reply);
-	/* Answers without map_in and map_out; set by the gateway for methods that it implements itself. */
-	void (*serve)(struct exchange *exchange);
+	/* Answers without map_in and map_out: fills exchange->response, or exchange->failure. */
+	void (*answer)(struct exchange *exchange);
 };
 
 struct dialect {
 	const char *name;
+	const struct dialect_route *routes; /* ended by a row without verb; NULL = none */
+	/* Makes the row of a method of the contract; false = it has none. NULL = the dialect has only the rows above. */
+	bool (*method_route)(const struct method *method, struct dialect_route *ret_row);
 	/* Prints exchange->failure: status, headers, body. */
 	void (*print_failure)(struct exchange *exchange);
 };
 
-/* Appends the native API's routes, one per method that declares a path. Returns how many there are; writes at most max. */
-size_t native_routes(struct dialect_route *ret_routes, size_t max);
+#define ROUTE_STATUSES 24
+
+/* A row as it is served, compiled once (front/route.c); immutable while requests are served, but for its histograms. */
+struct route {
+	struct dialect_route row;
+	const struct dialect *dialect;
+	const struct method *method;         /* NULL = no method of the contract */
+	uint64_t permission;                 /* bit of row.permission; 0 = public */
+	const char *params[HTTP_PARAMS_MAX]; /* names, in the order of the path */
+	_Atomic(struct metric *) seconds[ROUTE_STATUSES];
+};
+
 extern const struct dialect native_dialect;

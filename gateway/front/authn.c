@@ -16,7 +16,6 @@
 #define LOCKS 64
 #define FRESH_US (30 * US_PER_SEC)
 #define NEGATIVE_US (1 * US_PER_SEC)
-#define PERMISSIONS_MAX 64
 #define FAILURE_COST 1
 
 struct authn_entry {
@@ -28,7 +27,7 @@ struct authn_entry {
 
 struct authn {
 	struct limiter *failures;
-	const char *permissions[PERMISSIONS_MAX];
+	const char *permissions[AUTHN_PERMISSIONS_MAX];
 	size_t permission_count;
 	_Atomic uint64_t generation; /* moves when something is forgotten */
 	pthread_mutex_t locks[LOCKS];
@@ -56,18 +55,21 @@ void authn_free(struct authn **authn)
 	*authn = NULL;
 }
 
-uint64_t authn_permission_bit(struct authn *authn, const char *permission)
+bool authn_permission_bit(struct authn *authn, const char *permission, uint64_t *ret_bit)
 {
-	if (strcmp(permission, "none") == 0)
-		return 0;
-	for (size_t i = 0; i < authn->permission_count; i++) {
-		if (strcmp(authn->permissions[i], permission) == 0)
-			return 1ULL << i;
+	size_t i = 0;
+	if (strcmp(permission, "none") == 0) {
+		*ret_bit = 0;
+		return true;
 	}
-	if (authn->permission_count == PERMISSIONS_MAX)
-		abort(); /* our own table grew beyond the set */
-	authn->permissions[authn->permission_count] = permission;
-	return 1ULL << authn->permission_count++;
+	while (i < authn->permission_count && strcmp(authn->permissions[i], permission) != 0)
+		i++;
+	if (i == AUTHN_PERMISSIONS_MAX)
+		return false;
+	if (i == authn->permission_count)
+		authn->permissions[authn->permission_count++] = permission;
+	*ret_bit = 1ULL << i;
+	return true;
 }
 
 /* Whether a scope of a key ("*", "users:*", "users:read") covers a permission. */

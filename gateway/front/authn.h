@@ -5,6 +5,7 @@
 #include "http/request.h"
 
 #define CREDENTIAL_SIZE 96
+#define AUTHN_PERMISSIONS_MAX 64 /* bits */
 
 /* What an Authorization header presents. */
 struct credential {
@@ -22,9 +23,9 @@ struct authn;
 struct authn *authn_new(struct limiter *failures);
 void authn_free(struct authn **authn);
 
-/* The bit of a permission such as "users:read"; registers it at the first use, at most 64. Only before requests are
- * served. "none" gives 0. */
-uint64_t authn_permission_bit(struct authn *authn, const char *permission);
+/* The bit of a permission such as "users:read", registered (borrowed) at its first use; "none" gives 0. False when 64 others were
+ * registered before. Only before requests are served. */
+bool authn_permission_bit(struct authn *authn, const char *permission, uint64_t *ret_bit);
 
 /* Authenticates the request's Authorization header and fills exchange->principal. ST_UNAUTHENTICATED, ST_THROTTLED, or the
  * bus's failure; exchange->failure is filled. */

@@ -13,13 +13,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define GATEWAY_ROUTES_MAX 256
-
 struct introspect;
 /* A method that the gateway answers itself or in its own way. */
 struct local_method {
 	uint32_t method;
-	void (*serve)(struct exchange *exchange);
+	void (*answer)(struct exchange *exchange);
 };
 struct feed;
 
@@ -34,10 +32,6 @@ struct gateway {
 	struct introspect *introspect;
 	struct feed *feed;
 	struct address_list trusted_proxies;
-	struct dialect_route rows[GATEWAY_ROUTES_MAX];
-	size_t row_count;
-	uint64_t permission_bits[GATEWAY_ROUTES_MAX]; /* by row */
-	struct pipeline_metrics *metrics;
 	struct route_table *routes;
 	int64_t body_max_bytes, import_max_bytes;
 	sem_t large_bodies;         /* room for requests with large bodies */
@@ -47,10 +41,10 @@ struct gateway {
 	atomic_bool draining;
 };
 
-/* Compiles the route table: native routes, the gateway's own, benchmark routes when asked for. ST_INTERNAL (logged) when routes
- * overlap. */
+/* Compiles the route table: the rows of the contract's methods (answered by `methods`, ended by method 0, where those name them) and of
+ * `tables`, ended by NULL. ST_INTERNAL and a sentence in ret_error when routes overlap or need more permissions than there are bits. */
 MUST_USE enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
-                                   const struct dialect_route *const *tables);
+                                   const struct dialect_route *const *tables, char ret_error[ROUTE_ERROR_SIZE]);
 void pipeline_end(struct gateway *gateway);
 
 /* The loop around a route: finds it, authenticates, checks permission and rate, reads the body, calls, prints the answer or the

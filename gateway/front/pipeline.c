@@ -23,86 +23,91 @@
 #define LARGE_RETRY_MS 1000
 
 /* Statuses that are counted one by one; the rest under "other". */
-static const int counted_statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405,
-                                       409, 412, 413, 415, 429, 500, 503, 504};
+static const int counted_statuses[] = {200, 201, 204, 302, 303, 304, 400, 401, 403, 404,
+                                       405, 409, 412, 413, 415, 422, 429, 500, 503, 504};
 #define STATUS_COUNT (sizeof(counted_statuses) / sizeof(counted_statuses[0]) + 1)
 
-/* One histogram per route and status, made at its first use. The row after the last counts requests without a route. */
-struct pipeline_metrics {
-	_Atomic(struct metric *) seconds[GATEWAY_ROUTES_MAX + 1][STATUS_COUNT];
-};
+_Static_assert(STATUS_COUNT <= ROUTE_STATUSES, "a histogram for each counted status");
 
-static void pipeline_add_rows(struct gateway *gateway, const struct dialect_route *rows)
+/* Counts requests that found no route. */
+static struct route no_route = {.row = {.path = "-"}};
+
+/* Compiles a row into the table. False and a sentence when it cannot be. */
+static bool pipeline_add(struct gateway *gateway, const struct dialect_route *row, char ret_error[ROUTE_ERROR_SIZE])
 {
-	for (; rows->verb != NULL && gateway->row_count < GATEWAY_ROUTES_MAX; rows++)
-		gateway->rows[gateway->row_count++] = *rows;
+	struct route *route = route_table_add(gateway->routes, row, ret_error);
+	if (!route)
+		return false;
+	if (authn_permission_bit(gateway->authn, row->permission, &route->permission))
+		return true;
+	snprintf(ret_error, ROUTE_ERROR_SIZE,
+	         "The route %s %s needs %s, but all permissions together are more than %d.", row->verb, row->path,
+	         row->permission, AUTHN_PERMISSIONS_MAX);
+	return false;
 }
 
-static void pipeline_bind(struct gateway *gateway, size_t index, const struct local_method *local)
+static bool pipeline_add_method(struct gateway *gateway, const struct method *method, const struct local_method *local,
+                                char ret_error[ROUTE_ERROR_SIZE])
 {
-	struct dialect_route *row = &gateway->rows[index];
-	gateway->permission_bits[index] = authn_permission_bit(gateway->authn, row->permission);
-	for (; row->method != NULL && local->method != 0; local++) {
-		if (local->method == row->method->id)
-			row->serve = local->serve;
+	struct dialect_route row;
+	if (!native_dialect.method_route(method, &row))
+		return true;
+	for (; local->method; local++) {
+		if (local->method == method->id)
+			row.answer = local->answer;
 	}
+	return pipeline_add(gateway, &row, ret_error);
 }
 
 enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
-                          const struct dialect_route *const *tables)
+                          const struct dialect_route *const *tables, char ret_error[ROUTE_ERROR_SIZE])
 {
-	char error[ROUTE_ERROR_SIZE];
-	gateway->row_count = native_routes(gateway->rows, GATEWAY_ROUTES_MAX);
-	for (; *tables != NULL; tables++)
-		pipeline_add_rows(gateway, *tables);
-	for (size_t i = 0; i < gateway->row_count; i++)
-		pipeline_bind(gateway, i, methods);
+	snprintf(ret_error, ROUTE_ERROR_SIZE, "There is not enough memory for the route table.");
 	sem_init(&gateway->large_bodies, 0, LARGE_BODIES_MAX);
-	gateway->metrics = calloc(1, sizeof(*gateway->metrics));
-	gateway->routes = route_table_new(gateway->rows, gateway->row_count, error);
-	if (gateway->routes == NULL || gateway->metrics == NULL) {
-		log_event(LOG_ERROR, "the route table is not usable", "reason", error, NULL);
-		return ST_INTERNAL;
+	gateway->routes = route_table_new(&native_dialect);
+	bool ok = gateway->routes;
+	for (unsigned i = 0; i < method_count && ok; i++)
+		ok = pipeline_add_method(gateway, &method_table[i], methods, ret_error);
+	for (; *tables && ok; tables++) {
+		for (const struct dialect_route *row = *tables; row->verb && ok; row++)
+			ok = pipeline_add(gateway, row, ret_error);
 	}
-	return ST_OK;
+	return ok ? ST_OK : ST_INTERNAL;
 }
 
 void pipeline_end(struct gateway *gateway)
 {
 	route_table_free(&gateway->routes);
 	sem_destroy(&gateway->large_bodies);
-	free(gateway->metrics);
-	gateway->metrics = NULL;
 }
 
-static struct metric *pipeline_metric_new(const struct exchange *exchange, int status)
+static struct metric *pipeline_metric_new(const struct route *route, int status)
 {
 	char labels[192];
-	const struct dialect_route *row = exchange->route;
-	const char *name = row == NULL ? "none" : row->method != NULL ? row->method->name : row->path;
+	const char *name = route == &no_route ? "none" : route->method ? route->method->name : route->row.path;
 	snprintf(labels, sizeof(labels), "method=\"%s\",status=\"%d\"", name, status);
 	return metric_histogram("denizen_http_request_seconds", labels, "Time from the parsed request to its answer.");
 }
 
 static void pipeline_count(const struct exchange *exchange)
 {
-	const struct gateway *gateway = exchange->gateway;
 	int http = exchange->response.status;
-	size_t row = exchange->route != NULL ? (size_t)(exchange->route - gateway->rows) : GATEWAY_ROUTES_MAX;
+	/* Only its histograms move. */
+	struct route *route = exchange->route ? (struct route *)exchange->route : &no_route;
 	size_t column = 0;
 	while (column < STATUS_COUNT - 1 && counted_statuses[column] != http)
 		column++;
-	_Atomic(struct metric *) *cell = &gateway->metrics->seconds[row][column];
+	_Atomic(struct metric *) *cell = &route->seconds[column];
 	struct metric *metric = atomic_load_explicit(cell, memory_order_acquire);
-	if (metric == NULL) {
-		metric = pipeline_metric_new(exchange, column < STATUS_COUNT - 1 ? http : 0);
+	if (!metric) {
+		metric = pipeline_metric_new(route, column < STATUS_COUNT - 1 ? http : 0);
 		atomic_store_explicit(cell, metric, memory_order_release);
 	}
 	int64_t took_us = clock_monotonic_us() - exchange->started_us;
 	metric_observe_us(metric, took_us);
-	log_event(LOG_DEBUG, "request", "verb", exchange->request.verb, "route",
-	          exchange->route != NULL ? exchange->route->path : "-", "status", LOG_NUM(http), "key",
-	          exchange->principal.key_id, "client", exchange->client, "took_us", LOG_NUM(took_us), NULL);
+	log_event(LOG_DEBUG, "request", "verb", exchange->request.verb, "route", route->row.path, "status",
+	          LOG_NUM(http), "key", exchange->principal.key_id, "client", exchange->client, "took_us",
+	          LOG_NUM(took_us), NULL);
 }
 
 /* A public route names its project in the path, if at all. */
@@ -117,7 +122,7 @@ static enum status pipeline_public(struct exchange *exchange)
 static enum status pipeline_authorize(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
-	uint64_t needed = gateway->permission_bits[exchange->route - gateway->rows];
+	uint64_t needed = exchange->route->permission;
 	if (needed == 0)
 		return pipeline_public(exchange);
 	enum status status = authn_check(gateway->authn, exchange);
@@ -134,7 +139,7 @@ static enum status pipeline_authorize(struct exchange *exchange)
 	if ((exchange->principal.permissions & needed) == 0)
 		return http_fail(
 		    exchange, ST_PERMISSION_DENIED, NULL,
-		    arena_printf(exchange->arena, "This key does not carry %s", exchange->route->permission));
+		    arena_printf(exchange->arena, "This key does not carry %s", exchange->route->row.permission));
 	return ST_OK;
 }
 
@@ -142,19 +147,19 @@ static enum status pipeline_call(struct exchange *exchange)
 {
 	ProtobufCMessage *request = NULL;
 	ProtobufCMessage *reply = NULL;
-	enum status status = exchange->route->map_in(exchange, &request);
+	enum status status = exchange->route->row.map_in(exchange, &request);
 	if (status == ST_OK)
 		status = upstream_send(exchange, exchange->route->method->id, request, &reply);
 	if (status == ST_OK)
-		exchange->route->map_out(exchange, reply);
+		exchange->route->row.map_out(exchange, reply);
 	return status;
 }
 
 static enum status pipeline_execute(struct exchange *exchange)
 {
-	if (exchange->route->serve == NULL)
+	if (!exchange->route->row.answer)
 		return pipeline_call(exchange);
-	exchange->route->serve(exchange);
+	exchange->route->row.answer(exchange);
 	return exchange->failure.status;
 }
 

@@ -17,7 +17,7 @@
 #define HTTP_RESPONSE_HEADERS_MAX 8
 
 struct gateway;
-struct dialect_route;
+struct route;
 
 struct http_header {
 	const char *name;
@@ -85,7 +85,7 @@ struct exchange {
 	struct http_request request;
 	struct http_response response;
 	struct arena *arena;
-	const struct dialect_route *route; /* NULL until found */
+	const struct route *route; /* NULL until found */
 	struct http_param params[HTTP_PARAMS_MAX];
 	size_t param_count;
 	struct principal principal;

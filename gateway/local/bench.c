@@ -25,11 +25,7 @@ static void bench_serve_echo(struct exchange *exchange)
 }
 
 const struct dialect_route bench_routes[] = {
-    {.verb = "GET",
-     .path = "/bench/hello",
-     .dialect = &native_dialect,
-     .permission = "none",
-     .serve = bench_serve_hello},
-    {.verb = "GET", .path = "/bench/echo", .dialect = &native_dialect, .permission = "none", .serve = bench_serve_echo},
+    {.verb = "GET", .path = "/bench/hello", .permission = "none", .answer = bench_serve_hello},
+    {.verb = "GET", .path = "/bench/echo", .permission = "none", .answer = bench_serve_echo},
     {0},
 };

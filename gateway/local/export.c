@@ -92,7 +92,7 @@ void export_serve(struct exchange *exchange)
 {
 	ProtobufCMessage *message = NULL;
 	Identity__ListUsersReply *page = NULL;
-	if (exchange->route->map_in(exchange, &message) != ST_OK || export_sequence(exchange) != ST_OK)
+	if (exchange->route->row.map_in(exchange, &message) != ST_OK || export_sequence(exchange) != ST_OK)
 		return;
 	if (export_page(exchange, ((Gateway__ExportQuery *)message)->after, &page) != ST_OK)
 		return;

@@ -148,7 +148,7 @@ static enum status feed_run(struct exchange *exchange, ProtobufCMessage **ret_re
 {
 	struct feed *feed = exchange->gateway->feed;
 	ProtobufCMessage *message = NULL;
-	enum status status = exchange->route->map_in(exchange, &message);
+	enum status status = exchange->route->row.map_in(exchange, &message);
 	if (status != ST_OK)
 		return status;
 	Audit__ReadEventsRequest *request = (Audit__ReadEventsRequest *)message;
@@ -174,5 +174,5 @@ void feed_serve(struct exchange *exchange)
 {
 	ProtobufCMessage *reply = NULL;
 	if (feed_run(exchange, &reply) == ST_OK)
-		exchange->route->map_out(exchange, reply);
+		exchange->route->row.map_out(exchange, reply);
 }

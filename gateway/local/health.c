@@ -97,17 +97,9 @@ static void health_serve_openapi(struct exchange *exchange)
 }
 
 const struct dialect_route health_routes[] = {
-    {.verb = "GET", .path = "/healthz", .dialect = &native_dialect, .permission = "none", .serve = health_serve_alive},
-    {.verb = "GET", .path = "/readyz", .dialect = &native_dialect, .permission = "none", .serve = health_serve_ready},
-    {.verb = "GET",
-     .path = "/metrics",
-     .dialect = &native_dialect,
-     .permission = "none",
-     .serve = health_serve_metrics},
-    {.verb = "GET",
-     .path = "/openapi.json",
-     .dialect = &native_dialect,
-     .permission = "none",
-     .serve = health_serve_openapi},
+    {.verb = "GET", .path = "/healthz", .permission = "none", .answer = health_serve_alive},
+    {.verb = "GET", .path = "/readyz", .permission = "none", .answer = health_serve_ready},
+    {.verb = "GET", .path = "/metrics", .permission = "none", .answer = health_serve_metrics},
+    {.verb = "GET", .path = "/openapi.json", .permission = "none", .answer = health_serve_openapi},
     {0},
 };

@@ -149,7 +149,7 @@ static enum status introspect_run(struct exchange *exchange)
 	struct gateway *gateway = exchange->gateway;
 	ProtobufCMessage *message = NULL;
 	struct token_state state;
-	enum status status = exchange->route->map_in(exchange, &message);
+	enum status status = exchange->route->row.map_in(exchange, &message);
 	if (status != ST_OK)
 		return status;
 	const char *token = ((const Gateway__IntrospectRequest *)message)->token;

@@ -10,15 +10,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct dialect_route rows[256];
 	static struct route_table *table;
 	static struct exchange exchange;
 	char error[ROUTE_ERROR_SIZE];
 	if (table == NULL) {
-		table = route_table_new(rows, native_routes(rows, 256), error);
+		struct dialect_route row;
+		table = route_table_new(&native_dialect);
 		exchange.arena = arena_new(1 << 22);
 		if (table == NULL || exchange.arena == NULL)
 			abort();
+		for (unsigned i = 0; i < method_count; i++) {
+			if (native_dialect.method_route(&method_table[i], &row) && !route_table_add(table, &row, error))
+				abort();
+		}
 	}
 	char *path = malloc(size + 1);
 	if (path == NULL)

@@ -2,6 +2,7 @@
 #include "front/route.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ROW(verb_, path_) .verb = (verb_), .path = (path_)
@@ -16,6 +17,17 @@ static enum status find(const struct route_table *table, struct exchange *exchan
 	return route_find(table, exchange);
 }
 
+/* A table with the rows, or NULL and why not. */
+static struct route_table *table_of(const struct dialect_route *rows, size_t count, char ret_error[ROUTE_ERROR_SIZE])
+{
+	struct route_table *table = route_table_new(&native_dialect);
+	for (size_t i = 0; i < count && table; i++) {
+		if (!route_table_add(table, &rows[i], ret_error))
+			route_table_free(&table);
+	}
+	return table;
+}
+
 Test(gateway_route, finds)
 {
 	static const struct dialect_route rows[] = {
@@ -26,16 +38,20 @@ Test(gateway_route, finds)
 	};
 	static struct exchange exchange;
 	char error[ROUTE_ERROR_SIZE];
-	struct route_table *table = route_table_new(rows, sizeof(rows) / sizeof(rows[0]), error);
+	struct route_table *table = table_of(rows, sizeof(rows) / sizeof(rows[0]), error);
 	cr_assert_not_null(table);
 	cr_assert_eq(find(table, &exchange, "GET", "/v1/users"), ST_OK);
-	cr_assert_eq(exchange.route, &rows[0]);
+	cr_assert_str_eq(exchange.route->row.path, rows[0].path);
+	cr_assert_str_eq(exchange.route->row.verb, rows[0].verb);
 	cr_assert_eq(find(table, &exchange, "HEAD", "/v1/users"), ST_OK);
-	cr_assert_eq(exchange.route, &rows[0]);
+	cr_assert_str_eq(exchange.route->row.path, rows[0].path);
+	cr_assert_str_eq(exchange.route->row.verb, rows[0].verb);
 	cr_assert_eq(find(table, &exchange, "GET", "/v1/users/export"), ST_OK);
-	cr_assert_eq(exchange.route, &rows[4]);
+	cr_assert_str_eq(exchange.route->row.path, rows[4].path);
+	cr_assert_str_eq(exchange.route->row.verb, rows[4].verb);
 	cr_assert_eq(find(table, &exchange, "PATCH", "/v1/users/export"), ST_OK);
-	cr_assert_eq(exchange.route, &rows[3]);
+	cr_assert_str_eq(exchange.route->row.path, rows[3].path);
+	cr_assert_str_eq(exchange.route->row.verb, rows[3].verb);
 	cr_assert_eq(find(table, &exchange, "GET", "/v1/users/export/claims"), ST_OK);
 	cr_assert_str_eq(http_param_find(&exchange, "user_id"), "export");
 	cr_assert_eq(find(table, &exchange, "GET", "/v1/users/a%20b%c3%a4"), ST_OK);
@@ -62,21 +78,59 @@ Test(gateway_route, refuses_overlap)
 	static const struct dialect_route other_verb[] = {{ROW("GET", "/a/{x}")}, {ROW("PUT", "/a/{y}")}};
 	static const struct dialect_route malformed[] = {{ROW("GET", "a")}};
 	char error[ROUTE_ERROR_SIZE] = "";
-	cr_assert_null(route_table_new(same, 2, error));
+	cr_assert_null(table_of(same, 2, error));
 	cr_assert(strstr(error, "overlap") != NULL);
-	cr_assert_null(route_table_new(malformed, 1, error));
-	struct route_table *table = route_table_new(other_verb, 2, error);
+	cr_assert_null(table_of(malformed, 1, error));
+	struct route_table *table = table_of(other_verb, 2, error);
 	cr_assert_not_null(table);
 	route_table_free(&table);
 }
 
-Test(gateway_route, native_table_compiles)
+/* The names of parameters belong to the row, not to the place in the tree. */
+Test(gateway_route, each_verb_names_its_own_parameters)
 {
-	static struct dialect_route rows[256];
+	static const struct dialect_route rows[] = {{ROW("GET", "/a/{x}/b")}, {ROW("PUT", "/a/{y}/b")}};
+	static struct exchange exchange;
 	char error[ROUTE_ERROR_SIZE] = "";
-	size_t count = native_routes(rows, 256);
-	cr_assert(count > 20 && count < 256);
-	struct route_table *table = route_table_new(rows, count, error);
-	cr_assert_not_null(table, "%s", error);
+	struct route_table *table = table_of(rows, 2, error);
+	cr_assert_eq(find(table, &exchange, "PUT", "/a/1/b"), ST_OK);
+	cr_assert_str_eq(http_param_find(&exchange, "y"), "1");
+	cr_assert_null(http_param_find(&exchange, "x"));
+	arena_free(&exchange.arena);
 	route_table_free(&table);
+}
+
+/* A tree of any size, and a parameter that ends the path costs no copy. */
+Test(gateway_route, has_no_bound)
+{
+	static struct exchange exchange;
+	char error[ROUTE_ERROR_SIZE] = "", paths[2000][24];
+	struct route_table *table = route_table_new(&native_dialect);
+	for (int i = 0; i < 2000; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "/v%d/{id}", i);
+		const struct dialect_route row = {ROW("GET", paths[i])};
+		cr_assert(route_table_add(table, &row, error));
+	}
+	cr_assert_eq(route_table_count(table), 2000);
+	for (int i = 0; i < 2000; i++) {
+		char path[24];
+		snprintf(path, sizeof(path), "/v%d/usr_1", i);
+		cr_assert_eq(find(table, &exchange, "GET", path), ST_OK);
+		cr_assert_str_eq(exchange.route->row.path, paths[i]);
+		cr_assert_eq(http_param_find(&exchange, "id"), strrchr(path, '/') + 1);
+		arena_reset(exchange.arena);
+	}
+	arena_free(&exchange.arena);
+	route_table_free(&table);
+}
+
+Test(gateway_route, refuses_what_it_cannot_hold)
+{
+	static const struct dialect_route many[] = {{ROW("GET", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}")}};
+	static const struct dialect_route unknown[] = {{ROW("GET", "/a"), .method = 999999}};
+	char error[ROUTE_ERROR_SIZE] = "";
+	cr_assert_null(table_of(many, 1, error));
+	cr_assert(strstr(error, "more than 8 parameters"), "%s", error);
+	cr_assert_null(table_of(unknown, 1, error));
+	cr_assert(strstr(error, "calls method 999999"), "%s", error);
 }

@@ -173,7 +173,7 @@ static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **r
 	const struct method *method = exchange->route->method;
 	const char *skip[HTTP_PARAMS_MAX + 4];
 	ProtobufCMessage *request = NULL;
-	bool body = strcmp(exchange->route->verb, "GET") != 0 && strcmp(exchange->route->verb, "DELETE") != 0;
+	bool body = strcmp(exchange->route->row.verb, "GET") != 0 && strcmp(exchange->route->row.verb, "DELETE") != 0;
 	native_skip_list(exchange, skip);
 	if (body) {
 		enum status status = native_map_body(exchange, skip, &request);
@@ -277,7 +277,7 @@ static void native_map_out(struct exchange *exchange, const ProtobufCMessage *re
 		return;
 	}
 	const char *id = native_text_field(reply, "id");
-	if (response->status == 201 && id != NULL && native_has_items(exchange->route->path)) {
+	if (response->status == 201 && id != NULL && native_has_items(exchange->route->row.path)) {
 		const char *location = arena_printf(exchange->arena, "%s/%s", exchange->request.path, id);
 		if (location != NULL)
 			http_header_add(exchange, "Location", location);
@@ -286,24 +286,19 @@ static void native_map_out(struct exchange *exchange, const ProtobufCMessage *re
 	pbjson_print(reply, &response->body);
 }
 
-const struct dialect native_dialect = {.name = "native", .print_failure = problem_print};
-
-size_t native_routes(struct dialect_route *ret_routes, size_t max)
+/* Every method that declares a path. */
+static bool native_method_route(const struct method *method, struct dialect_route *ret_row)
 {
-	size_t used = 0;
-	for (unsigned i = 0; i < method_count; i++) {
-		const struct method *method = &method_table[i];
-		if (method->http_verb == NULL)
-			continue;
-		if (used < max)
-			ret_routes[used] = (struct dialect_route){.verb = method->http_verb,
-			                                          .path = method->http_path,
-			                                          .dialect = &native_dialect,
-			                                          .method = method,
-			                                          .permission = method->permission,
-			                                          .map_in = native_map_in,
-			                                          .map_out = native_map_out};
-		used++;
-	}
-	return used;
+	if (!method->http_verb)
+		return false;
+	*ret_row = (struct dialect_route){.verb = method->http_verb,
+	                                  .path = method->http_path,
+	                                  .method = method->id,
+	                                  .permission = method->permission,
+	                                  .map_in = native_map_in,
+	                                  .map_out = native_map_out};
+	return true;
 }
+
+const struct dialect native_dialect = {
+    .name = "native", .method_route = native_method_route, .print_failure = problem_print};
