@@ -86,14 +86,13 @@ static void publish_nudge(struct call *call)
 	process_publish(call->run, topic, "", 0);
 }
 
-enum status h_append_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_append(struct call *call, const Audit__AppendRequest *request, Audit__AppendReply *reply)
 {
 	const struct audit_state *state = call->run->state;
-	Audit__AppendReply *answer = (Audit__AppendReply *)reply;
 	struct store_call store = service_store_call(call);
 	struct batch batch = {0};
 	size_t appended = 0;
-	enum status status = take_batch(call, (const Audit__AppendRequest *)request, &batch);
+	enum status status = take_batch(call, request, &batch);
 	if (status == ST_OK && batch.count)
 		status = ledger_append(state->ledger, &store, &batch, &appended);
 	if (status == ST_CONFLICT)
@@ -102,11 +101,11 @@ enum status h_append_events(struct call *call, const ProtobufCMessage *request, 
 		                 call->caller);
 	if (status != ST_OK)
 		return status;
-	if (((const Audit__AppendRequest *)request)->n_items == 0)
+	if ((request)->n_items == 0)
 		publish_nudge(call);
 	else
 		publish_hints(call, &batch);
-	answer->has_appended = true;
-	answer->appended = (uint32_t)appended;
+	reply->has_appended = true;
+	reply->appended = (uint32_t)appended;
 	return ST_OK;
 }

@@ -62,36 +62,34 @@ MUST_USE static enum status choose_project(struct call *call, const char *text, 
 	return ST_OK;
 }
 
-enum status h_read_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_read_events(struct call *call, const Audit__ReadEventsRequest *request, Audit__ReadEventsReply *reply)
 {
-	const Audit__ReadEventsRequest *ask = (const Audit__ReadEventsRequest *)request;
-	Audit__ReadEventsReply *answer = (Audit__ReadEventsReply *)reply;
 	struct store_call store = service_store_call(call);
 	struct id project = {0};
 	struct page page = {0};
 	int limit = 0;
-	enum status status = check_limit(call, ask->has_limit, ask->limit, &limit);
+	enum status status = check_limit(call, request->has_limit, request->limit, &limit);
 	if (status == ST_OK)
-		status = choose_project(call, ask->project_id, &project);
+		status = choose_project(call, request->project_id, &project);
 	if (status != ST_OK)
 		return status;
-	if (ask->has_wait && ask->wait > AUDIT_WAIT_MAX_SEC)
+	if (request->has_wait && request->wait > AUDIT_WAIT_MAX_SEC)
 		return call_fail(call, ST_INVALID_ARGUMENT, "wait", "must be 0 to %d seconds", AUDIT_WAIT_MAX_SEC);
-	if (ask->after < 0)
+	if (request->after < 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "must not be negative");
-	status = store_read_entries(&store, &project, ask->after, limit, &page);
+	status = store_read_entries(&store, &project, request->after, limit, &page);
 	if (status != ST_OK)
 		return status;
-	if (ask->after > page.head)
+	if (request->after > page.head)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "is beyond the newest event, %lld",
 		                 (long long)page.head);
-	status = show_entries(call, &page, false, &answer->data);
+	status = show_entries(call, &page, false, &reply->data);
 	if (status != ST_OK)
 		return status;
-	answer->n_data = page.count;
-	answer->has_next = answer->has_head = true;
-	answer->next = page.next;
-	answer->head = page.head;
+	reply->n_data = page.count;
+	reply->has_next = reply->has_head = true;
+	reply->next = page.next;
+	reply->head = page.head;
 	return ST_OK;
 }
 
@@ -121,16 +119,14 @@ MUST_USE static enum status take_filter(struct call *call, const Audit__ReadStre
 	return ST_OK;
 }
 
-enum status h_read_stream(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_read_stream(struct call *call, const Audit__ReadStreamRequest *request, Audit__ReadStreamReply *reply)
 {
-	const Audit__ReadStreamRequest *ask = (const Audit__ReadStreamRequest *)request;
-	Audit__ReadStreamReply *answer = (Audit__ReadStreamReply *)reply;
 	struct store_call store = service_store_call(call);
 	struct stream_filter filter = {0};
 	struct page page = {0};
-	enum status status = take_filter(call, ask, &filter);
-	if (status == ST_OK && filter.after == 0 && ask->has_since_us && ask->since_us > 0)
-		status = store_find_since(&store, &filter, ask->since_us, &filter.after);
+	enum status status = take_filter(call, request, &filter);
+	if (status == ST_OK && filter.after == 0 && request->has_since_us && request->since_us > 0)
+		status = store_find_since(&store, &filter, request->since_us, &filter.after);
 	if (status == ST_OK)
 		status = store_read_stream(&store, &filter, &page);
 	if (status != ST_OK)
@@ -138,12 +134,12 @@ enum status h_read_stream(struct call *call, const ProtobufCMessage *request, Pr
 	if (filter.after > page.head)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "is beyond the newest position, %lld",
 		                 (long long)page.head);
-	status = show_entries(call, &page, true, &answer->entries);
+	status = show_entries(call, &page, true, &reply->entries);
 	if (status != ST_OK)
 		return status;
-	answer->n_entries = page.count;
-	answer->has_head = answer->has_next = true;
-	answer->head = page.head;
-	answer->next = page.next;
+	reply->n_entries = page.count;
+	reply->has_head = reply->has_next = true;
+	reply->head = page.head;
+	reply->next = page.next;
 	return ST_OK;
 }

@@ -7,14 +7,6 @@
 
 extern const struct migration audit_migrations[];
 
-static const struct handler handlers[] = {
-    {M_AUDIT_APPEND, h_append_events},
-    {M_AUDIT_READ_EVENTS, h_read_events},
-    {M_AUDIT_READ_STREAM, h_read_stream},
-    {M_AUDIT_VERIFY, h_verify_chain},
-    {0, NULL},
-};
-
 struct store_call service_store_call(const struct call *call)
 {
 	return (struct store_call){call->run->db, call->arena, call->deadline_us};
@@ -45,7 +37,7 @@ static enum status start(struct process *run)
 
 const struct service audit_service = {
     .name = "audit",
-    .handlers = handlers,
+    .handlers = audit_handlers,
     .migrations = audit_migrations,
     .start = start,
     .stop = stop,

@@ -45,17 +45,16 @@ static enum status fill_reply(struct call *call, const char *user_id, const stru
 	return reply->user_id != NULL ? ST_OK : ST_INTERNAL;
 }
 
-enum status h_get_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_get_claims(struct call *call, const Claims__GetClaimsRequest *request, Claims__Claims *reply)
 {
-	const Claims__GetClaimsRequest *in = (const Claims__GetClaimsRequest *)request;
 	struct store store = claims_store(call);
 	struct claims_row row;
 	struct id user;
-	enum status status = find_user(call, in->user_id, &user);
+	enum status status = find_user(call, request->user_id, &user);
 	if (status == ST_OK)
 		status = store_read_claims(&store, &call->project, &user, &row);
 	if (status == ST_OK)
-		status = fill_reply(call, in->user_id, &row, (Claims__Claims *)reply);
+		status = fill_reply(call, request->user_id, &row, reply);
 	return status;
 }
 
@@ -211,27 +210,25 @@ static enum status change_claims(struct call *call, struct claims_change *change
 	return status;
 }
 
-enum status h_put_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_put_claims(struct call *call, const Claims__PutClaimsRequest *request, Claims__Claims *reply)
 {
-	const Claims__PutClaimsRequest *in = (const Claims__PutClaimsRequest *)request;
 	struct claims_change change = {
-	    .user_id = in->user_id,
-	    .body = in->claims_json,
-	    .has_if_match = in->has_if_match_version,
-	    .if_match_version = in->if_match_version,
+	    .user_id = request->user_id,
+	    .body = request->claims_json,
+	    .has_if_match = request->has_if_match_version,
+	    .if_match_version = request->if_match_version,
 	};
-	return change_claims(call, &change, reply);
+	return change_claims(call, &change, &reply->base);
 }
 
-enum status h_patch_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_patch_claims(struct call *call, const Claims__PatchClaimsRequest *request, Claims__Claims *reply)
 {
-	const Claims__PatchClaimsRequest *in = (const Claims__PatchClaimsRequest *)request;
 	struct claims_change change = {
-	    .user_id = in->user_id,
-	    .body = in->claims_json,
+	    .user_id = request->user_id,
+	    .body = request->claims_json,
 	    .merge = true,
-	    .has_if_match = in->has_if_match_version,
-	    .if_match_version = in->if_match_version,
+	    .has_if_match = request->has_if_match_version,
+	    .if_match_version = request->if_match_version,
 	};
-	return change_claims(call, &change, reply);
+	return change_claims(call, &change, &reply->base);
 }

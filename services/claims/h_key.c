@@ -31,30 +31,28 @@ static Claims__Jwk *jwk_new(struct arena *arena, const struct key_row *key)
 }
 
 /* Read from the database each time: a verifier that meets a new kid asks here, and must not get a remembered answer. */
-enum status h_get_jwks(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_get_jwks(struct call *call, const Claims__GetJwksRequest *request, Claims__Jwks *reply)
 {
-	const Claims__GetJwksRequest *in = (const Claims__GetJwksRequest *)request;
-	Claims__Jwks *out = (Claims__Jwks *)reply;
 	struct store store = claims_store(call);
 	struct key_row *keys;
 	size_t count;
 	struct id project;
-	if (!id_parse("prj", in->project_id, &project))
+	if (!id_parse("prj", request->project_id, &project))
 		return call_fail(call, ST_NOT_FOUND, "project_id", "There is no such project.");
 	enum status status = store_list_keys(&store, &project, clock_wall_us(), &keys, &count);
 	if (status != ST_OK)
 		return status;
 	if (count == 0)
 		return call_fail(call, ST_NOT_FOUND, "project_id", "There is no such project.");
-	out->keys = arena_alloc(call->arena, count * sizeof(*out->keys));
-	if (out->keys == NULL)
+	reply->keys = arena_alloc(call->arena, count * sizeof(*reply->keys));
+	if (reply->keys == NULL)
 		return ST_INTERNAL;
 	for (size_t i = 0; i < count; i++) {
-		out->keys[i] = jwk_new(call->arena, &keys[i]);
-		if (out->keys[i] == NULL)
+		reply->keys[i] = jwk_new(call->arena, &keys[i]);
+		if (reply->keys[i] == NULL)
 			return ST_INTERNAL;
 	}
-	out->n_keys = count;
+	reply->n_keys = count;
 	return ST_OK;
 }
 
@@ -74,9 +72,8 @@ static Claims__SigningKey *signing_key_new(struct arena *arena, const struct key
 	return out;
 }
 
-enum status h_list_signing_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_list_signing_keys(struct call *call, const Common__Empty *request, Claims__ListSigningKeysReply *reply)
 {
-	Claims__ListSigningKeysReply *out = (Claims__ListSigningKeysReply *)reply;
 	struct store store = claims_store(call);
 	struct key_row *keys;
 	size_t count;
@@ -87,15 +84,15 @@ enum status h_list_signing_keys(struct call *call, const ProtobufCMessage *reque
 		status = store_list_keys(&store, &call->project, clock_wall_us(), &keys, &count);
 	if (status != ST_OK)
 		return status;
-	out->data = arena_alloc(call->arena, (count + 1) * sizeof(*out->data));
-	if (out->data == NULL)
+	reply->data = arena_alloc(call->arena, (count + 1) * sizeof(*reply->data));
+	if (reply->data == NULL)
 		return ST_INTERNAL;
 	for (size_t i = 0; i < count; i++) {
-		out->data[i] = signing_key_new(call->arena, &keys[i]);
-		if (out->data[i] == NULL)
+		reply->data[i] = signing_key_new(call->arena, &keys[i]);
+		if (reply->data[i] == NULL)
 			return ST_INTERNAL;
 	}
-	out->n_data = count;
+	reply->n_data = count;
 	return ST_OK;
 }
 
@@ -126,14 +123,14 @@ static enum status try_rotate(struct call *call, Claims__SigningKey *reply)
 	return store_rotate_key(&store, &rotation);
 }
 
-enum status h_rotate_signing_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_rotate_signing_key(struct call *call, const Common__Empty *request, Claims__SigningKey *reply)
 {
 	struct store store = claims_store(call);
 	enum status status = ST_ABORTED;
 	for (int attempt = 0; attempt < ROTATE_ATTEMPTS && status == ST_ABORTED; attempt++) {
 		if (attempt > 0 && (status = claims_ensure_key(claims_state(call), &store, &call->project)) != ST_OK)
 			break;
-		status = try_rotate(call, (Claims__SigningKey *)reply);
+		status = try_rotate(call, reply);
 	}
 	if (status == ST_OK)
 		call_committed(call);

@@ -89,40 +89,38 @@ static enum status read_mint(struct call *call, const struct id *user, struct mi
 	return status == ST_OK ? store_read_mint(&store, &call->project, user, ret_row) : status;
 }
 
-enum status h_mint_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_mint(struct call *call, const Claims__MintRequest *request, Claims__MintReply *reply)
 {
-	const Claims__MintRequest *in = (const Claims__MintRequest *)request;
-	Claims__MintReply *out = (Claims__MintReply *)reply;
 	struct claims_state *state = claims_state(call);
-	struct mint mint = {.request = in, .lifetime_sec = state->lifetime_sec};
+	struct mint mint = {.request = request, .lifetime_sec = state->lifetime_sec};
 	struct mint_row row;
 	struct id user;
 	const struct jwt_key *key;
 	const char *payload;
 	size_t len;
-	enum status status = check_mint(call, in, &user);
+	enum status status = check_mint(call, request, &user);
 	if (status == ST_OK)
 		status = read_mint(call, &user, &row);
 	if (status != ST_OK)
 		return status;
 	mint.document = row.document;
 	mint.now_sec = clock_wall_us() / US_PER_SEC;
-	if (in->has_lifetime_sec && in->lifetime_sec < mint.lifetime_sec)
-		mint.lifetime_sec = in->lifetime_sec;
+	if (request->has_lifetime_sec && request->lifetime_sec < mint.lifetime_sec)
+		mint.lifetime_sec = request->lifetime_sec;
 	status = make_payload(call, &mint, &payload, &len);
 	if (status != ST_OK)
 		return status;
 	status = keyring_open(state->keyring, &call->project, &row.key, &key);
 	if (status != ST_OK)
 		return call_fail(call, status, "", "The signing key does not open under this key-encryption key.");
-	status = jwt_sign(key, payload, len, call->arena, &out->access_token);
+	status = jwt_sign(key, payload, len, call->arena, &reply->access_token);
 	if (status != ST_OK)
 		return status;
-	if (strlen(out->access_token) > TOKEN_MAX_BYTES)
+	if (strlen(reply->access_token) > TOKEN_MAX_BYTES)
 		return call_fail(call, ST_CLAIMS_TOO_LARGE, "name", "The token would be longer than %d bytes.",
 		                 TOKEN_MAX_BYTES);
-	out->has_expires_in = true;
-	out->expires_in = mint.lifetime_sec;
+	reply->has_expires_in = true;
+	reply->expires_in = mint.lifetime_sec;
 	return ST_OK;
 }
 
@@ -170,17 +168,16 @@ static enum status verify(struct call *call, const char *token, struct token_cla
 }
 
 /* A bad token is an answer, not an error. */
-enum status h_verify_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_verify_token(struct call *call, const Claims__VerifyTokenRequest *request,
+                           Claims__VerifyTokenReply *reply)
 {
-	const Claims__VerifyTokenRequest *in = (const Claims__VerifyTokenRequest *)request;
-	Claims__VerifyTokenReply *out = (Claims__VerifyTokenReply *)reply;
 	struct token_claims claims;
-	if (in->token == NULL || in->token[0] == '\0')
+	if (request->token == NULL || request->token[0] == '\0')
 		return call_fail(call, ST_INVALID_ARGUMENT, "token", "The token is missing.");
-	enum status status = verify(call, in->token, &claims);
-	out->has_active = true;
-	out->active = status == ST_OK;
+	enum status status = verify(call, request->token, &claims);
+	reply->has_active = true;
+	reply->active = status == ST_OK;
 	if (status == ST_OK)
-		out->claims_json = (char *)claims.payload;
+		reply->claims_json = (char *)claims.payload;
 	return status == ST_INVALID_TOKEN ? ST_OK : status;
 }

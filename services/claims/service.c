@@ -28,18 +28,6 @@ static const struct cfg_item cfg_items[] = {
     {0},
 };
 
-static const struct handler handlers[] = {
-    {M_CLAIMS_GET_CLAIMS, h_get_claims},
-    {M_CLAIMS_PUT_CLAIMS, h_put_claims},
-    {M_CLAIMS_PATCH_CLAIMS, h_patch_claims},
-    {M_CLAIMS_MINT, h_mint_token},
-    {M_CLAIMS_VERIFY_TOKEN, h_verify_token},
-    {M_CLAIMS_GET_JWKS, h_get_jwks},
-    {M_CLAIMS_LIST_SIGNING_KEYS, h_list_signing_keys},
-    {M_CLAIMS_ROTATE_SIGNING_KEY, h_rotate_signing_key},
-    {0},
-};
-
 struct claims_state *claims_state(struct call *call)
 {
 	return call->run->state;
@@ -203,7 +191,7 @@ static enum status claims_start(struct process *run)
 
 const struct service claims_service = {
     .name = "claims",
-    .handlers = handlers,
+    .handlers = claims_handlers,
     .cfg_items = cfg_items,
     .migrations = claims_migrations,
     .start = claims_start,

@@ -1,6 +1,7 @@
 /* The claims process: what its handlers share. */
 #pragma once
 
+#include "claims_handlers.gen.h"
 #include "keyring.h"
 #include "process/process.h"
 #include "store.h"
@@ -28,11 +29,3 @@ MUST_USE enum status claims_ensure_key(const struct claims_state *state, const s
                                        const struct id *project);
 
 /* ---- handlers ---- */
-enum status h_get_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_put_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_patch_claims(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_mint_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_verify_token(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_get_jwks(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_list_signing_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_rotate_signing_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);

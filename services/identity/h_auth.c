@@ -23,16 +23,16 @@ static enum status authorization_reply(struct call *call, const struct user *use
 	return ST_OK;
 }
 
-enum status h_get_authorization(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_get_authorization(struct call *call, const Identity__GetAuthorizationRequest *request,
+                                Identity__Authorization *reply)
 {
-	const Identity__GetAuthorizationRequest *request = (const Identity__GetAuthorizationRequest *)request_base;
 	struct store store = identity_store(call);
 	struct id user_id;
 	struct user user;
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	enum status status = store_user_show(&store, &user_id, &user);
-	return status == ST_OK ? authorization_reply(call, &user, (Identity__Authorization *)reply_base) : status;
+	return status == ST_OK ? authorization_reply(call, &user, reply) : status;
 }
 
 /* ---- password ---- */
@@ -153,9 +153,9 @@ static enum status user_authenticate(struct call *call, const char *login_id, co
 	return ST_ABORTED;
 }
 
-enum status h_verify_password(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_verify_password(struct call *call, const Identity__VerifyPasswordRequest *request,
+                              Identity__Authorization *reply)
 {
-	const Identity__VerifyPasswordRequest *request = (const Identity__VerifyPasswordRequest *)request_base;
 	struct user user;
 	if (!request->login_id || !request->login_id[0])
 		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "It is required");
@@ -166,7 +166,7 @@ enum status h_verify_password(struct call *call, const ProtobufCMessage *request
 		status = user_activate(call, &user);
 	if (status == ST_OK && user.status == USER_DISABLED)
 		status = ST_ACCOUNT_DISABLED;
-	return status == ST_OK ? authorization_reply(call, &user, (Identity__Authorization *)reply_base) : status;
+	return status == ST_OK ? authorization_reply(call, &user, reply) : status;
 }
 
 /* ---- revocation ---- */
@@ -190,15 +190,15 @@ static enum status revoke_try(struct call *call, const struct id *user_id, const
 	return store_user_bump_epoch(&store, &user, &effects);
 }
 
-enum status h_revoke_tokens(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_revoke_tokens(struct call *call, const Identity__RevokeTokensRequest *request,
+                            Identity__RevokeTokensReply *reply)
 {
-	const Identity__RevokeTokensRequest *request = (const Identity__RevokeTokensRequest *)request_base;
 	struct id user_id;
 	enum status status = ST_ABORTED;
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
-		status = revoke_try(call, &user_id, request->reason, (Identity__RevokeTokensReply *)reply_base);
+		status = revoke_try(call, &user_id, request->reason, reply);
 	if (status == ST_OK)
 		call_committed(call);
 	return status;

@@ -339,10 +339,10 @@ static enum status import_try(struct import *import, bool fresh, const ProtobufC
 	return status == ST_OK ? import_write(import, schema.version, reply) : status;
 }
 
-enum status h_import_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_import_users(struct call *call, const Identity__ImportUsersRequest *request,
+                           Identity__ImportUsersReply *reply)
 {
-	Identity__ImportUsersReply *reply = (Identity__ImportUsersReply *)reply_base;
-	struct import import = {.call = call, .request = (const Identity__ImportUsersRequest *)request_base};
+	struct import import = {.call = call, .request = request};
 	size_t rows = import.request->n_rows;
 	enum status status = ST_ABORTED;
 	if (rows > ROWS_MAX)
@@ -356,6 +356,6 @@ enum status h_import_users(struct call *call, const ProtobufCMessage *request_ba
 		reply->results[i] = &import.results[i];
 	reply->n_results = rows;
 	for (int i = 0; i < TRIES && status == ST_ABORTED; i++)
-		status = import_try(&import, i > 0, reply_base);
+		status = import_try(&import, i > 0, &reply->base);
 	return status;
 }

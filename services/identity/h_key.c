@@ -68,13 +68,12 @@ static enum status key_from_request(struct call *call, const Identity__CreateKey
 	return status == ST_OK ? keys_make_secret(call->arena, made) : status;
 }
 
-enum status h_create_key(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_create_key(struct call *call, const Identity__CreateKeyRequest *request, Identity__Key *reply)
 {
-	Identity__Key *reply = (Identity__Key *)reply_base;
 	struct store store = identity_store(call);
 	struct keys_made made = {0};
 	Events__Event event;
-	enum status status = key_from_request(call, (const Identity__CreateKeyRequest *)request_base, &made);
+	enum status status = key_from_request(call, request, &made);
 	if (status == ST_OK)
 		status = keys_reply(call, &made.key, made.secret, reply);
 	if (status == ST_OK)
@@ -89,11 +88,9 @@ enum status h_create_key(struct call *call, const ProtobufCMessage *request_base
 	return status;
 }
 
-enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_list_keys(struct call *call, const Identity__ListKeysRequest *request, Identity__ListKeysReply *reply)
 {
 	static const uint32_t bounds[] = {50, 200};
-	const Identity__ListKeysRequest *request = (const Identity__ListKeysRequest *)request_base;
-	Identity__ListKeysReply *reply = (Identity__ListKeysReply *)reply_base;
 	struct store store = identity_store(call);
 	struct id before;
 	struct key_page page;
@@ -123,9 +120,8 @@ enum status h_list_keys(struct call *call, const ProtobufCMessage *request_base,
 	return status;
 }
 
-enum status h_delete_key(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_delete_key(struct call *call, const Identity__DeleteKeyRequest *request, Common__Empty *reply)
 {
-	const Identity__DeleteKeyRequest *request = (const Identity__DeleteKeyRequest *)request_base;
 	struct store store = identity_store(call);
 	struct key key;
 	Events__Event event;
@@ -139,7 +135,7 @@ enum status h_delete_key(struct call *call, const ProtobufCMessage *request_base
 	}
 	if (status != ST_OK)
 		return status;
-	struct store_effects effects = identity_effects(call, reply_base, &event);
+	struct store_effects effects = identity_effects(call, &reply->base, &event);
 	status = store_key_revoke(&store, &key_id, clock_wall_us(), &effects);
 	if (status == ST_OK)
 		call_committed(call);
@@ -173,9 +169,8 @@ static enum status rotate_try(struct call *call, const struct id *key_id, uint32
 	return status;
 }
 
-enum status h_rotate_key(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_rotate_key(struct call *call, const Identity__RotateKeyRequest *request, Identity__Key *reply)
 {
-	const Identity__RotateKeyRequest *request = (const Identity__RotateKeyRequest *)request_base;
 	uint32_t overlap_sec = request->has_overlap_sec ? request->overlap_sec : OVERLAP_DEFAULT_SEC;
 	struct id key_id;
 	enum status status = ST_ABORTED;
@@ -184,16 +179,15 @@ enum status h_rotate_key(struct call *call, const ProtobufCMessage *request_base
 	if (overlap_sec > OVERLAP_MAX_SEC)
 		return call_fail(call, ST_INVALID_ARGUMENT, "overlap_sec", "It is at most %d", OVERLAP_MAX_SEC);
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
-		status = rotate_try(call, &key_id, overlap_sec, (Identity__Key *)reply_base);
+		status = rotate_try(call, &key_id, overlap_sec, reply);
 	if (status == ST_OK)
 		call_committed(call);
 	return status;
 }
 
-enum status h_resolve_key(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_resolve_key(struct call *call, const Identity__ResolveKeyRequest *request,
+                          Identity__ResolveKeyReply *reply)
 {
-	const Identity__ResolveKeyRequest *request = (const Identity__ResolveKeyRequest *)request_base;
-	Identity__ResolveKeyReply *reply = (Identity__ResolveKeyReply *)reply_base;
 	struct store store = identity_store(call);
 	struct key_owner owner;
 	if (request->secret_hash.len != SHA256_SIZE)

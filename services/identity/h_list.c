@@ -208,10 +208,8 @@ static enum status users_reply(struct call *call, const struct user *users, size
 	return status;
 }
 
-enum status h_list_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_list_users(struct call *call, const Identity__ListUsersRequest *request, Identity__ListUsersReply *reply)
 {
-	const Identity__ListUsersRequest *request = (const Identity__ListUsersRequest *)request_base;
-	Identity__ListUsersReply *reply = (Identity__ListUsersReply *)reply_base;
 	struct user_query query = {0};
 	struct user_page page = {0};
 	enum status status = query_from_request(call, request, &query);
@@ -355,9 +353,9 @@ static enum status lookup_reply(struct call *call, const struct lookup *lookup, 
 	return status;
 }
 
-enum status h_lookup_users(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_lookup_users(struct call *call, const Identity__LookupUsersRequest *request,
+                           Identity__LookupUsersReply *reply)
 {
-	const Identity__LookupUsersRequest *request = (const Identity__LookupUsersRequest *)request_base;
 	struct store store = identity_store(call);
 	struct lookup lookup = {0};
 	struct user_page page = {0};
@@ -372,5 +370,5 @@ enum status h_lookup_users(struct call *call, const ProtobufCMessage *request_ba
 	lookup_add_external_ids(&lookup, request->external_ids, request->n_external_ids);
 	if (status == ST_OK)
 		status = store_user_lookup(&store, &lookup.query, &page);
-	return status == ST_OK ? lookup_reply(call, &lookup, &page, (Identity__LookupUsersReply *)reply_base) : status;
+	return status == ST_OK ? lookup_reply(call, &lookup, &page, reply) : status;
 }

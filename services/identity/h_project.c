@@ -41,10 +41,9 @@ static void simple_event(Events__EventType type, char *subject, Events__Event *r
 	ret_event->version = 1;
 }
 
-enum status h_create_project(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_create_project(struct call *call, const Identity__CreateProjectRequest *request,
+                             Identity__CreateProjectReply *reply)
 {
-	const Identity__CreateProjectRequest *request = (const Identity__CreateProjectRequest *)request_base;
-	Identity__CreateProjectReply *reply = (Identity__CreateProjectReply *)reply_base;
 	struct store store = identity_store(call);
 	struct project project = {.id = id_new(), .name = request->name, .created_at_us = clock_wall_us()};
 	struct keys_made made;
@@ -69,7 +68,7 @@ enum status h_create_project(struct call *call, const ProtobufCMessage *request_
 		return ST_RESOURCE_EXHAUSTED;
 	simple_event(EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED, reply->id, &created);
 	simple_event(EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_CREATED, reply->management_key->id, &key_created);
-	struct store_effects effects = keys_effects(call, reply->management_key, reply_base, &created);
+	struct store_effects effects = keys_effects(call, reply->management_key, &reply->base, &created);
 	struct packed key_event = call_event(call, &key_created);
 	struct store_new_project row = {&project, &made.key, made.secret_hash, key_event.data, key_event.len};
 	status = store_project_create(&store, &row, &effects);
@@ -78,11 +77,10 @@ enum status h_create_project(struct call *call, const ProtobufCMessage *request_
 	return status;
 }
 
-enum status h_list_projects(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_list_projects(struct call *call, const Identity__ListProjectsRequest *request,
+                            Identity__ListProjectsReply *reply)
 {
 	static const uint32_t bounds[] = {50, 200};
-	const Identity__ListProjectsRequest *request = (const Identity__ListProjectsRequest *)request_base;
-	Identity__ListProjectsReply *reply = (Identity__ListProjectsReply *)reply_base;
 	struct store store = identity_store(call);
 	struct id after = {0};
 	struct project_page page;

@@ -25,12 +25,11 @@ static enum status schema_reply(struct call *call, const struct attributes *sche
 	return ST_OK;
 }
 
-enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request_base,
-                                   ProtobufCMessage *reply_base)
+enum status h_get_attribute_schema(struct call *call, const Common__Empty *request, Identity__AttributeSchema *reply)
 {
 	struct attributes schema;
 	enum status status = identity_schema(call, true, &schema);
-	return status == ST_OK ? schema_reply(call, &schema, (Identity__AttributeSchema *)reply_base) : status;
+	return status == ST_OK ? schema_reply(call, &schema, reply) : status;
 }
 
 static enum status definition_fail(struct call *call, size_t index, const char *member, const char *reason)
@@ -92,16 +91,16 @@ static enum status schema_try_put(struct call *call, const struct attributes *wa
 	return store_schema_put(&store, after.version, definitions, &effects);
 }
 
-enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request_base,
-                                   ProtobufCMessage *reply_base)
+enum status h_put_attribute_schema(struct call *call, const Identity__AttributeSchema *request,
+                                   Identity__AttributeSchema *reply)
 {
 	struct attributes wanted;
-	enum status status = schema_from_request(call, (const Identity__AttributeSchema *)request_base, &wanted);
+	enum status status = schema_from_request(call, request, &wanted);
 	if (status != ST_OK)
 		return status;
 	status = ST_ABORTED;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
-		status = schema_try_put(call, &wanted, (Identity__AttributeSchema *)reply_base);
+		status = schema_try_put(call, &wanted, reply);
 	attributes_cache_forget(identity_state(call)->schemas, &call->project);
 	if (status == ST_OK)
 		call_committed(call);

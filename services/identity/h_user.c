@@ -83,10 +83,8 @@ static enum status user_from_request(struct call *call, const Identity__CreateUs
 	return ST_OK;
 }
 
-enum status h_create_user(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_create_user(struct call *call, const Identity__CreateUserRequest *request, Identity__User *reply)
 {
-	const Identity__CreateUserRequest *request = (const Identity__CreateUserRequest *)request_base;
-	Identity__User *reply = (Identity__User *)reply_base;
 	struct attributes schema;
 	const char *hash = NULL;
 	enum status status = ST_ABORTED;
@@ -105,16 +103,15 @@ enum status h_create_user(struct call *call, const ProtobufCMessage *request_bas
 
 /* ---- read ---- */
 
-enum status h_get_user(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_get_user(struct call *call, const Identity__GetUserRequest *request, Identity__User *reply)
 {
-	const Identity__GetUserRequest *request = (const Identity__GetUserRequest *)request_base;
 	struct store store = identity_store(call);
 	struct id user_id;
 	struct user user;
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	enum status status = store_user_show(&store, &user_id, &user);
-	return status == ST_OK ? record_reply(call, &user, (Identity__User *)reply_base) : status;
+	return status == ST_OK ? record_reply(call, &user, reply) : status;
 }
 
 /* ---- update ---- */
@@ -214,9 +211,9 @@ static enum status update_try(struct call *call, const struct update *update, bo
 	return update_write(call, &before, &after, schema.version, reply);
 }
 
-enum status h_update_user(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_update_user(struct call *call, const Identity__UpdateUserRequest *request, Identity__User *reply)
 {
-	struct update update = {.request = (const Identity__UpdateUserRequest *)request_base};
+	struct update update = {.request = request};
 	struct store store = identity_store(call);
 	enum status status = ST_OK;
 	if (!id_parse("usr", update.request->user_id, &update.user_id))
@@ -231,8 +228,8 @@ enum status h_update_user(struct call *call, const ProtobufCMessage *request_bas
 	}
 	status = ST_ABORTED;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++) {
-		identity__user__init((Identity__User *)reply_base);
-		status = update_try(call, &update, i > 0, (Identity__User *)reply_base);
+		identity__user__init(reply);
+		status = update_try(call, &update, i > 0, reply);
 	}
 	return status;
 }
@@ -260,15 +257,14 @@ static enum status delete_try(struct call *call, const Identity__DeleteUserReque
 	return store_user_delete(&store, &before, rules_shard(before.id.bytes), &effects);
 }
 
-enum status h_delete_user(struct call *call, const ProtobufCMessage *request_base, ProtobufCMessage *reply_base)
+enum status h_delete_user(struct call *call, const Identity__DeleteUserRequest *request, Common__Empty *reply)
 {
-	const Identity__DeleteUserRequest *request = (const Identity__DeleteUserRequest *)request_base;
 	struct id user_id;
 	enum status status = ST_ABORTED;
 	if (!id_parse("usr", request->user_id, &user_id))
 		return ST_NOT_FOUND;
 	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
-		status = delete_try(call, request, &user_id, reply_base);
+		status = delete_try(call, request, &user_id, &reply->base);
 	if (status == ST_OK)
 		call_committed(call);
 	return status;

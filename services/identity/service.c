@@ -95,29 +95,6 @@ char *identity_id_text(struct call *call, const char *prefix, const struct id *i
 
 /* ---- the process ---- */
 
-static const struct handler identity_handlers[] = {
-    {M_IDENTITY_CREATE_PROJECT, h_create_project},
-    {M_IDENTITY_LIST_PROJECTS, h_list_projects},
-    {M_IDENTITY_CREATE_KEY, h_create_key},
-    {M_IDENTITY_LIST_KEYS, h_list_keys},
-    {M_IDENTITY_DELETE_KEY, h_delete_key},
-    {M_IDENTITY_ROTATE_KEY, h_rotate_key},
-    {M_IDENTITY_RESOLVE_KEY, h_resolve_key},
-    {M_IDENTITY_CREATE_USER, h_create_user},
-    {M_IDENTITY_GET_USER, h_get_user},
-    {M_IDENTITY_UPDATE_USER, h_update_user},
-    {M_IDENTITY_DELETE_USER, h_delete_user},
-    {M_IDENTITY_LIST_USERS, h_list_users},
-    {M_IDENTITY_LOOKUP_USERS, h_lookup_users},
-    {M_IDENTITY_IMPORT_USERS, h_import_users},
-    {M_IDENTITY_VERIFY_PASSWORD, h_verify_password},
-    {M_IDENTITY_GET_AUTHORIZATION, h_get_authorization},
-    {M_IDENTITY_REVOKE_TOKENS, h_revoke_tokens},
-    {M_IDENTITY_GET_ATTRIBUTE_SCHEMA, h_get_attribute_schema},
-    {M_IDENTITY_PUT_ATTRIBUTE_SCHEMA, h_put_attribute_schema},
-    {0, NULL},
-};
-
 static const struct cfg_item identity_cfg[] = {
     {"DENIZEN_HASH_THREADS", CFG_INT, "0", 0, 64, "Threads that hash passwords; 0 = number of cores"},
     {"DENIZEN_HASH_QUEUE", CFG_INT, "64", 4, 10000, "Password hashes that may wait before calls are refused"},

@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "db/migrate.h"
 #include "identity.pb-c.h"
+#include "identity_handlers.gen.h"
 #include "pool.h"
 #include "process/process.h"
 #include "store.h"
@@ -42,25 +43,6 @@ MUST_USE enum status identity_limit(struct call *call, bool present, uint32_t li
 char *identity_id_text(struct call *call, const char *prefix, const struct id *id); /* in the arena */
 
 /* ---- handlers ---- */
-enum status h_create_project(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_list_projects(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_create_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_delete_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_rotate_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_resolve_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_create_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_get_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_update_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_delete_user(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_list_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_lookup_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_import_users(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_verify_password(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_get_authorization(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_revoke_tokens(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_get_attribute_schema(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_put_attribute_schema(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
 
 /* `bootstrap --name NAME --out FILE [--new-key]` (bootstrap.c). Returns the exit status. */
 int identity_bootstrap(struct cfg *cfg, int argc, char **argv);

@@ -169,17 +169,17 @@ static enum status exchange(struct call *call, struct refresh *refresh, bool fir
 	return status == ST_OK ? rotate(call, refresh, ret_next) : status;
 }
 
-enum status h_refresh_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_refresh_session(struct call *call, const Session__RefreshSessionRequest *request,
+                              Session__TokenReply *reply)
 {
-	const Session__RefreshSessionRequest *asked = (const Session__RefreshSessionRequest *)request;
 	const struct session_state *state = call->run->state;
 	struct refresh refresh = {.store = service_session_store(call)};
 	struct refresh_token next = {0};
 	enum status status;
 
-	if (asked->refresh_token == NULL || asked->refresh_token[0] == '\0')
+	if (request->refresh_token == NULL || request->refresh_token[0] == '\0')
 		return call_fail(call, ST_INVALID_ARGUMENT, "refresh_token", "Must be given");
-	status = refresh_parse(&state->keys, &call->project, asked->refresh_token, &refresh.token);
+	status = refresh_parse(&state->keys, &call->project, request->refresh_token, &refresh.token);
 	if (status != ST_OK)
 		return call_fail(call, status, "refresh_token", "Not a refresh token of this project");
 	refresh_hash(&refresh.token, refresh.hash);
@@ -187,9 +187,9 @@ enum status h_refresh_session(struct call *call, const ProtobufCMessage *request
 	for (int i = 0; i < ROTATE_TRIES && status == ST_ABORTED; i++)
 		status = exchange(call, &refresh, i == 0, &next);
 	if (status == ST_OK)
-		status = service_answer_tokens(call, &refresh.row, &next, refresh.access, (Session__TokenReply *)reply);
+		status = service_answer_tokens(call, &refresh.row, &next, refresh.access, reply);
 	secret_wipe(&refresh.token, sizeof(refresh.token));
 	secret_wipe(&next, sizeof(next));
-	secret_wipe(asked->refresh_token, strlen(asked->refresh_token));
+	secret_wipe(request->refresh_token, strlen(request->refresh_token));
 	return status;
 }

@@ -82,17 +82,16 @@ static enum status show_list(struct call *call, const struct session_row *rows, 
 	return ST_OK;
 }
 
-enum status h_list_sessions(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_list_sessions(struct call *call, const Session__ListSessionsRequest *request,
+                            Session__ListSessionsReply *reply)
 {
-	const Session__ListSessionsRequest *asked = (const Session__ListSessionsRequest *)request;
-	Session__ListSessionsReply *answer = (Session__ListSessionsReply *)reply;
 	struct store store = service_session_store(call);
 	Identity__Authorization *auth = NULL;
 	struct store_list list = {0};
 	struct session_row *rows = NULL;
 	size_t count = 0;
 	int64_t total = 0;
-	enum status status = read_list_request(call, asked, &list);
+	enum status status = read_list_request(call, request, &list);
 
 	if (status != ST_OK)
 		return status;
@@ -107,32 +106,31 @@ enum status h_list_sessions(struct call *call, const ProtobufCMessage *request, 
 		return status;
 	if (count > limit) {
 		count = limit;
-		answer->next = format_cursor(call, &rows[count - 1]);
-		if (answer->next == NULL)
+		reply->next = format_cursor(call, &rows[count - 1]);
+		if (reply->next == NULL)
 			return ST_RESOURCE_EXHAUSTED;
 	}
-	answer->has_total = true;
-	answer->total = total;
-	return show_list(call, rows, count, answer);
+	reply->has_total = true;
+	reply->total = total;
+	return show_list(call, rows, count, reply);
 }
 
 /* ---- end ---- */
 
-enum status h_end_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_end_session(struct call *call, const Session__EndSessionRequest *request, Common__Empty *reply)
 {
-	const Session__EndSessionRequest *asked = (const Session__EndSessionRequest *)request;
 	struct store store = service_session_store(call);
 	struct session_row row = {0};
 	bool ended = false;
 	struct id id;
 	enum status status = ST_NOT_FOUND;
 
-	if (id_parse("ses", asked->session_id, &id))
+	if (id_parse("ses", request->session_id, &id))
 		status = store_read_session(&store, &id, &row);
 	if (status == ST_OK && (row.ended_at_us != 0 || row.expires_at_us <= clock_wall_us()))
 		status = ST_NOT_FOUND;
 	if (status == ST_OK) {
-		struct operation operation = call_operation(call, reply);
+		struct operation operation = call_operation(call, &reply->base);
 		struct store_ending ending = {
 		    .session = id,
 		    .now_us = clock_wall_us(),
@@ -166,31 +164,30 @@ static struct packed end_all_event(struct call *call, char *user_id, int64_t epo
 	return call_event(call, &event);
 }
 
-enum status h_end_user_sessions(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_end_user_sessions(struct call *call, const Session__EndUserSessionsRequest *request, Common__Empty *reply)
 {
-	const Session__EndUserSessionsRequest *asked = (const Session__EndUserSessionsRequest *)request;
 	const struct session_state *state = call->run->state;
 	Identity__RevokeTokensRequest revoke = IDENTITY__REVOKE_TOKENS_REQUEST__INIT;
 	struct store store = service_session_store(call);
 	ProtobufCMessage *answer = NULL;
 	int64_t ended = 0;
 	struct id user;
-	enum status status = parse_user(call, asked->user_id, &user);
+	enum status status = parse_user(call, request->user_id, &user);
 
 	if (status != ST_OK)
 		return status;
 	/* The epoch first: from then on every older token is refused, whether or not the rows below are reached. */
-	revoke.user_id = asked->user_id;
+	revoke.user_id = request->user_id;
 	revoke.reason = (char *)"all";
 	status = state->peer(call, M_IDENTITY_REVOKE_TOKENS, &revoke.base, &answer);
 	if (status != ST_OK)
 		return status;
 	int64_t epoch = ((Identity__RevokeTokensReply *)answer)->epoch;
-	struct operation operation = call_operation(call, reply);
+	struct operation operation = call_operation(call, &reply->base);
 	struct store_ending ending = {
 	    .now_us = clock_wall_us(),
 	    .reason = "all",
-	    .event = end_all_event(call, asked->user_id, epoch),
+	    .event = end_all_event(call, request->user_id, epoch),
 	    .operation = &operation,
 	};
 	status = store_end_user(&store, &user, epoch, &ending, &ended);
@@ -201,19 +198,18 @@ enum status h_end_user_sessions(struct call *call, const ProtobufCMessage *reque
 
 /* ---- check ---- */
 
-enum status h_check_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_check_session(struct call *call, const Session__CheckSessionRequest *request,
+                            Session__CheckSessionReply *reply)
 {
-	const Session__CheckSessionRequest *asked = (const Session__CheckSessionRequest *)request;
-	Session__CheckSessionReply *answer = (Session__CheckSessionReply *)reply;
 	struct store store = service_session_store(call);
 	Identity__Authorization *auth = NULL;
 	struct session_row row;
 	struct id id;
 	enum status status = ST_NOT_FOUND;
 
-	answer->has_active = true;
-	answer->active = false;
-	if (id_parse("ses", asked->session_id, &id))
+	reply->has_active = true;
+	reply->active = false;
+	if (id_parse("ses", request->session_id, &id))
 		status = store_read_session(&store, &id, &row);
 	if (status == ST_OK && (row.ended_at_us != 0 || row.expires_at_us <= clock_wall_us()))
 		return ST_OK;
@@ -224,7 +220,7 @@ enum status h_check_session(struct call *call, const ProtobufCMessage *request, 
 		return ST_OK;
 	if (status != ST_OK)
 		return status;
-	answer->active = auth->status == IDENTITY__USER_STATUS__USER_STATUS_ACTIVE && row.epoch >= auth->epoch &&
-	                 (!asked->has_epoch || asked->epoch >= auth->epoch);
+	reply->active = auth->status == IDENTITY__USER_STATUS__USER_STATUS_ACTIVE && row.epoch >= auth->epoch &&
+	                (!request->has_epoch || request->epoch >= auth->epoch);
 	return ST_OK;
 }

@@ -196,23 +196,23 @@ static enum status open_session(struct call *call, const struct store *store, co
 	return status;
 }
 
-enum status h_create_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
+enum status h_create_session(struct call *call, const Session__CreateSessionRequest *request,
+                             Session__TokenReply *reply)
 {
-	const Session__CreateSessionRequest *asked = (const Session__CreateSessionRequest *)request;
 	const struct session_state *state = call->run->state;
 	struct store store = service_session_store(call);
 	Identity__Authorization *auth = NULL;
 	struct sign_in *sign_in = arena_alloc(call->arena, sizeof(*sign_in));
-	enum status status = sign_in != NULL ? check_request(call, asked, sign_in) : ST_RESOURCE_EXHAUSTED;
+	enum status status = sign_in != NULL ? check_request(call, request, sign_in) : ST_RESOURCE_EXHAUSTED;
 
 	if (status == ST_OK) {
 		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login_id, sign_in->ip_address,
 		                   &sign_in->keys);
 		status = verify_password(call, &store, sign_in, &auth);
 	}
-	if (asked->password != NULL)
-		secret_wipe(asked->password, strlen(asked->password));
+	if (request->password != NULL)
+		secret_wipe(request->password, strlen(request->password));
 	if (status != ST_OK)
 		return status;
-	return open_session(call, &store, sign_in, auth, (Session__TokenReply *)reply);
+	return open_session(call, &store, sign_in, auth, reply);
 }

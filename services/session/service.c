@@ -14,16 +14,6 @@
 
 extern const struct migration session_migrations[];
 
-static const struct handler handlers[] = {
-    {M_SESSION_CREATE_SESSION, h_create_session},
-    {M_SESSION_REFRESH_SESSION, h_refresh_session},
-    {M_SESSION_LIST_SESSIONS, h_list_sessions},
-    {M_SESSION_END_SESSION, h_end_session},
-    {M_SESSION_END_USER_SESSIONS, h_end_user_sessions},
-    {M_SESSION_CHECK_SESSION, h_check_session},
-    {0, NULL},
-};
-
 static const struct cfg_item cfg_items[] = {
     {"DENIZEN_SESSION_SECRET", CFG_SECRET, NULL, 0, 0,
      "Key of refresh tokens and failure counters, at least 32 characters; the same on every replica."},
@@ -226,7 +216,7 @@ static void stop(struct process *run)
 
 const struct service session_service = {
     .name = "session",
-    .handlers = handlers,
+    .handlers = session_handlers,
     .cfg_items = cfg_items,
     .migrations = session_migrations,
     .start = start,

@@ -8,6 +8,7 @@
 #include "refresh.h"
 #include "rules.h"
 #include "session.pb-c.h"
+#include "session_handlers.gen.h"
 #include "store.h"
 #include "throttle.h"
 
@@ -29,12 +30,6 @@ struct session_state {
 };
 
 /* One handler per rpc of proto/session.proto. */
-enum status h_create_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_refresh_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_list_sessions(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_end_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_end_user_sessions(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
-enum status h_check_session(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
 
 /* How a handler's statements run: on the process's database, in the call's arena, until its deadline. */
 struct store service_session_store(const struct call *call);

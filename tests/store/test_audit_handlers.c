@@ -90,7 +90,7 @@ static enum status append(struct fixture *process, const Audit__AppendRequest *r
 {
 	Audit__AppendReply reply = AUDIT__APPEND_REPLY__INIT;
 	*ret_call = make_call(process, M_AUDIT_APPEND, "identity");
-	enum status status = h_append_events(ret_call, &request->base, &reply.base);
+	enum status status = h_append(ret_call, request, &reply);
 	*ret_appended = reply.appended;
 	return status;
 }
@@ -206,7 +206,7 @@ static void run_read_case(struct fixture *process, const struct read_case *at, c
 	request.limit = at->limit > 0 ? (uint32_t)at->limit : 0;
 	request.has_wait = at->wait >= 0;
 	request.wait = at->wait >= 0 ? (uint32_t)at->wait : 0;
-	enum status status = h_read_events(&call, &request.base, &reply.base);
+	enum status status = h_read_events(&call, &request, &reply);
 	size_t index = (size_t)(at - read_cases);
 	cr_assert(status == at->status, "case %zu: %s", index, status_name(status));
 	if (at->field)
@@ -251,13 +251,13 @@ Test(audit_handlers, read_stream)
 	request.types = types;
 	request.has_since_us = true;
 	request.since_us = 5;
-	cr_assert(h_read_stream(&call, &request.base, &reply.base) == ST_OK);
+	cr_assert(h_read_stream(&call, &request, &reply) == ST_OK);
 	cr_assert(reply.n_entries == 1 && reply.entries[0]->position == 6 && reply.next == 6 && reply.head == 6);
 	request.after = 7;
-	cr_assert(h_read_stream(&call, &request.base, &reply.base) == ST_INVALID_ARGUMENT);
+	cr_assert(h_read_stream(&call, &request, &reply) == ST_INVALID_ARGUMENT);
 	request.after = 0;
 	request.types = bad;
-	cr_assert(h_read_stream(&call, &request.base, &reply.base) == ST_INVALID_ARGUMENT);
+	cr_assert(h_read_stream(&call, &request, &reply) == ST_INVALID_ARGUMENT);
 	cr_assert_str_eq(call.field, "types");
 	process_close(&process);
 }
@@ -274,18 +274,18 @@ Test(audit_handlers, verify)
 	cr_assert(append(&process, make_append(&process, &a, 1, 20, 11), &call, &appended) == ST_OK);
 	call = make_call(&process, M_AUDIT_VERIFY, "gateway");
 	call.project = a;
-	cr_assert(h_verify_chain(&call, &request.base, &reply.base) == ST_OK);
+	cr_assert(h_verify(&call, &request, &reply) == ST_OK);
 	cr_assert(reply.ok && reply.checked == 20 && reply.head == 20 && !reply.has_first_bad && !reply.reason);
 	cr_assert(reply.head_hash.len == SHA256_SIZE);
 	audit_world_execute(process.world.owner, "UPDATE event SET type = 12 WHERE seq = 13");
 	audit__verify_reply__init(&reply);
-	cr_assert(h_verify_chain(&call, &request.base, &reply.base) == ST_OK);
+	cr_assert(h_verify(&call, &request, &reply) == ST_OK);
 	cr_assert(!reply.ok && reply.first_bad == 13 && reply.reason);
 	request.after = 13;
 	audit__verify_reply__init(&reply);
-	cr_assert(h_verify_chain(&call, &request.base, &reply.base) == ST_OK);
+	cr_assert(h_verify(&call, &request, &reply) == ST_OK);
 	cr_assert(reply.ok && reply.checked == 7, "the rest is good");
 	request.after = 21;
-	cr_assert(h_verify_chain(&call, &request.base, &reply.base) == ST_INVALID_ARGUMENT);
+	cr_assert(h_verify(&call, &request, &reply) == ST_INVALID_ARGUMENT);
 	process_close(&process);
 }

@@ -82,7 +82,7 @@ static Claims__MintReply mint(struct fixture *f, const Claims__MintRequest *requ
 {
 	Claims__MintReply reply = CLAIMS__MINT_REPLY__INIT;
 	struct call call = call_new(f, M_CLAIMS_MINT);
-	enum status status = h_mint_token(&call, &request->base, &reply.base);
+	enum status status = h_mint(&call, request, &reply);
 	cr_assert_eq(status, expected, "%s", status_name((int)status));
 	return reply;
 }
@@ -93,7 +93,7 @@ static Claims__VerifyTokenReply verify(struct fixture *f, const char *token)
 	Claims__VerifyTokenReply reply = CLAIMS__VERIFY_TOKEN_REPLY__INIT;
 	struct call call = call_new(f, M_CLAIMS_VERIFY_TOKEN);
 	request.token = (char *)token;
-	cr_assert_eq(h_verify_token(&call, &request.base, &reply.base), ST_OK);
+	cr_assert_eq(h_verify_token(&call, &request, &reply), ST_OK);
 	cr_assert(reply.has_active);
 	return reply;
 }
@@ -105,7 +105,7 @@ static enum status get_jwks(struct fixture *f, Claims__Jwks *ret_jwks)
 	call.project = (struct id){0}; /* the route is public */
 	request.project_id = f->project_text;
 	claims__jwks__init(ret_jwks);
-	return h_get_jwks(&call, &request.base, &ret_jwks->base);
+	return h_get_jwks(&call, &request, ret_jwks);
 }
 
 static void rotate(struct fixture *f, int64_t retires_at_us)

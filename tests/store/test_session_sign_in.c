@@ -195,7 +195,7 @@ static Session__ListSessionsReply *list(struct job *job, uint32_t limit, const c
 {
 	static Session__ListSessionsRequest request;
 	session__list_sessions_request__init(&request);
-	*job = make_job(M_SESSION_LIST_SESSIONS, h_list_sessions, &request.base);
+	*job = make_job(M_SESSION_LIST_SESSIONS, NULL, &request.base);
 	request.user_id = world.user_id;
 	request.has_limit = true;
 	request.limit = limit;
@@ -251,7 +251,7 @@ static struct job end_job(const char *session_id)
 	static Session__EndSessionRequest request;
 	session__end_session_request__init(&request);
 	request.session_id = (char *)session_id;
-	return make_job(M_SESSION_END_SESSION, h_end_session, &request.base);
+	return make_job(M_SESSION_END_SESSION, NULL, &request.base);
 }
 
 static bool check_active(const char *session_id, int64_t epoch)
@@ -260,7 +260,7 @@ static bool check_active(const char *session_id, int64_t epoch)
 	request.session_id = (char *)session_id;
 	request.has_epoch = true;
 	request.epoch = epoch;
-	struct job job = make_job(M_SESSION_CHECK_SESSION, h_check_session, &request.base);
+	struct job job = make_job(M_SESSION_CHECK_SESSION, NULL, &request.base);
 	run_jobs(&job, 1);
 	cr_assert_eq(job.status, ST_OK);
 	bool active = ((Session__CheckSessionReply *)job.reply)->active;
@@ -302,7 +302,7 @@ Test(session_store, ends_all_sessions_of_a_user)
 		cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
 	session__end_user_sessions_request__init(&request);
 	request.user_id = world.user_id;
-	struct job job = make_job(M_SESSION_END_USER_SESSIONS, h_end_user_sessions, &request.base);
+	struct job job = make_job(M_SESSION_END_USER_SESSIONS, NULL, &request.base);
 	run_jobs(&job, 1);
 	cr_assert_eq(job.status, ST_OK);
 	arena_free(&job.call.arena);

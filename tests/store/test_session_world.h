@@ -120,11 +120,20 @@ static void spawn_jobs(void *arg)
 }
 
 /* Prepares a call of the method; the request must be in memory that may be wiped. */
+static handler_fn find_handler(uint32_t method)
+{
+	const struct handler *at = session_handlers;
+	while (at->method && at->method != method)
+		at++;
+	return at->fn;
+}
+
+/* fn NULL: the method's handler. */
 static struct job make_job(uint32_t method, handler_fn fn, const ProtobufCMessage *request)
 {
 	const struct method *found = method_find(method);
 	struct arena *arena = arena_new(1 << 20);
-	struct job job = {.fn = fn, .request = request};
+	struct job job = {.fn = fn ? fn : find_handler(method), .request = request};
 	job.reply = arena_alloc(arena, found->reply->sizeof_message);
 	protobuf_c_message_init(found->reply, job.reply);
 	job.call = (struct call){
@@ -159,7 +168,7 @@ static struct job sign_in_job(const char *login_id, const char *password, const 
 {
 	Session__CreateSessionRequest *request = malloc(sizeof(*request));
 	session__create_session_request__init(request);
-	struct job job = make_job(M_SESSION_CREATE_SESSION, h_create_session, &request->base);
+	struct job job = make_job(M_SESSION_CREATE_SESSION, NULL, &request->base);
 	request->login_id = arena_strdup(job.call.arena, login_id);
 	request->password = arena_strdup(job.call.arena, password);
 	request->ip_address = ip_address ? arena_strdup(job.call.arena, ip_address) : NULL;
@@ -170,7 +179,7 @@ static struct job refresh_job(const char *token)
 {
 	Session__RefreshSessionRequest *request = malloc(sizeof(*request));
 	session__refresh_session_request__init(request);
-	struct job job = make_job(M_SESSION_REFRESH_SESSION, h_refresh_session, &request->base);
+	struct job job = make_job(M_SESSION_REFRESH_SESSION, NULL, &request->base);
 	request->refresh_token = arena_strdup(job.call.arena, token);
 	return job;
 }
