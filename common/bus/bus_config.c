@@ -2,7 +2,9 @@
 #include "bus/bus_config.h"
 
 #include "base/log.h"
+#include "bus/endpoint.h"
 #include "bus/method.h"
+#include "loop/resolver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,20 @@ static enum status key_file_read(const char *dir, const char *process, char ret_
 	return ST_OK;
 }
 
+/* All endpoints of a list must be good. */
+static enum status endpoints_check(const char *variable, const char *list)
+{
+	struct endpoint endpoint;
+	unsigned count = 0;
+	while (list) {
+		if (endpoint_next(&list, &endpoint) == ST_OK && ++count <= RESOLVER_NAMES_MAX)
+			continue;
+		log_event(LOG_ERROR, "not a list of host:port or ipc:///path", "setting", variable, NULL);
+		return ST_INVALID_ARGUMENT;
+	}
+	return ST_OK;
+}
+
 enum status bus_config_load(const struct cfg *cfg, const char *self, struct bus_config *ret_config)
 {
 	struct bus_config config = {.self = process_find(self), .public_dir = cfg_text(cfg, "DENIZEN_BUS_PUBLIC_KEYS")};
@@ -72,12 +88,15 @@ enum status bus_config_load(const struct cfg *cfg, const char *self, struct bus_
 	}
 	memcpy(config.secret_key, secret, Z85_KEY_SIZE);
 	enum status status = key_file_read(config.public_dir, self, config.public_key);
-	for (size_t i = 0; status == ST_OK && i < sizeof(endpoint_variables) / sizeof(*endpoint_variables); i++) {
+	for (size_t i = 0; status == ST_OK && i < sizeof(endpoint_variables) / sizeof(endpoint_variables[0]); i++) {
+		const char *variable = endpoint_variables[i].variable;
 		const struct process_info *peer = process_find(endpoint_variables[i].process);
 		if (!(config.self->peers & 1u << peer->number))
 			continue;
-		config.endpoints[peer->number] = cfg_text(cfg, endpoint_variables[i].variable);
-		status = key_file_read(config.public_dir, peer->name, config.server_keys[peer->number]);
+		config.endpoints[peer->number] = cfg_text(cfg, variable);
+		status = endpoints_check(variable, config.endpoints[peer->number]);
+		if (status == ST_OK)
+			status = key_file_read(config.public_dir, peer->name, config.server_keys[peer->number]);
 	}
 	if (status == ST_OK)
 		*ret_config = config;

@@ -296,7 +296,7 @@ enum status client_send(struct client *client, struct client_call *call, uint32_
 {
 	const struct method *entry = method_find(method);
 	const struct process_info *process = entry ? process_find(entry->service) : NULL;
-	if (!process || !client->peers[process->number].endpoint)
+	if (!process || !client->peers[process->number].endpoints)
 		return ST_UNIMPLEMENTED;
 	struct pending pending = {
 	    .client = client, .peer = &client->peers[process->number], .method = entry, .pinned = -1};
@@ -307,7 +307,7 @@ enum status client_send_replica(struct client *client, unsigned process, unsigne
                                 struct arena *arena, ProtobufCMessage **ret_reply)
 {
 	const struct method *entry = method_find(method);
-	if (!entry || process >= 8 || !client->peers[process].endpoint)
+	if (!entry || process >= 8 || !client->peers[process].endpoints)
 		return ST_UNIMPLEMENTED;
 	struct client_call call = {0};
 	ProtobufCMessage *empty = arena_alloc(arena, entry->request->sizeof_message);
@@ -326,6 +326,18 @@ unsigned client_replicas_up(struct client *client, unsigned process)
 
 /* ---- life ---- */
 
+/* An endpoint that cannot be read is left out; bus_config refuses it before. */
+static void peer_read_endpoints(struct peer *peer, const char *list)
+{
+	peer->endpoints = calloc(ENDPOINTS_MAX, sizeof(*peer->endpoints));
+	if (!peer->endpoints)
+		abort();
+	while (list && peer->endpoint_count < ENDPOINTS_MAX) {
+		if (endpoint_next(&list, &peer->endpoints[peer->endpoint_count]) == ST_OK)
+			peer->endpoint_count++;
+	}
+}
+
 struct client *client_new(const struct client_options *options)
 {
 	struct client *client = calloc(1, sizeof(*client));
@@ -342,8 +354,10 @@ struct client *client_new(const struct client_options *options)
 		struct peer *peer = &client->peers[i];
 		peer->client = client;
 		peer->process = &process_table[i];
-		peer->endpoint = options->endpoints[i] ? strdup(options->endpoints[i]) : NULL;
-		if (client->curve && peer->endpoint)
+		if (!options->endpoints[i])
+			continue;
+		peer_read_endpoints(peer, options->endpoints[i]);
+		if (client->curve)
 			peer->server_key = strdup(options->server_keys[i]);
 	}
 	for (unsigned i = 0; i < SLOTS_MAX; i++)
@@ -365,7 +379,7 @@ void client_free(struct client **client_ref)
 	loop_timer_free(&client->sweep);
 	arena_free(&client->scratch);
 	for (unsigned i = 0; i < 8; i++) {
-		free((char *)client->peers[i].endpoint);
+		free(client->peers[i].endpoints);
 		free((char *)client->peers[i].server_key);
 	}
 	secret_wipe(client->curve_secret, sizeof(client->curve_secret));

@@ -2,12 +2,12 @@
 #pragma once
 
 #include "bus/client.h"
+#include "bus/endpoint.h"
 #include "bus/envelope.h"
-
-#include <pthread.h>
+#include "loop/resolver.h"
 
 #define REPLICAS_MAX 32
-#define ADDRESS_SIZE 128
+#define ENDPOINTS_MAX RESOLVER_NAMES_MAX
 #define SLOTS_MAX 4096
 #define QUEUE_WAIT_US (1000 * 1000) /* how long a call waits for a replica to come up */
 
@@ -21,8 +21,8 @@ enum replica_state {
 struct replica {
 	struct client *client;
 	struct peer *peer;
-	char address[ADDRESS_SIZE];     /* tcp://ip:port or ipc:///path */
-	char pub_address[ADDRESS_SIZE]; /* tcp://ip:port+1000 or ipc:///path.pub */
+	char address[ENDPOINT_ADDRESS_SIZE];     /* tcp://ip:port or ipc:///path */
+	char pub_address[ENDPOINT_ADDRESS_SIZE]; /* tcp://ip:port+1000 or ipc:///path.pub */
 	void *dealer, *monitor;
 	struct loop_watch *dealer_watch, *monitor_watch;
 	enum replica_state state;
@@ -34,7 +34,11 @@ struct replica {
 struct peer {
 	struct client *client;
 	const struct process_info *process;
-	const char *endpoint; /* "host:port,ipc:///path"; NULL = no peer */
+	struct endpoint *endpoints; /* owned; NULL = no peer */
+	unsigned endpoint_count;
+	unsigned asked[ENDPOINTS_MAX]; /* the question that is with the resolver: places in endpoints */
+	bool asking;
+	int64_t ask_at_us;
 	const char *server_key;
 	struct replica *replicas[REPLICAS_MAX];
 	unsigned replica_count;
@@ -91,10 +95,7 @@ struct client {
 	struct arena *scratch; /* for received headers */
 	struct subscription subscriptions[SUBSCRIPTIONS_MAX];
 	unsigned subscription_count;
-	pthread_t resolver;
-	pthread_mutex_t resolver_lock;
-	pthread_cond_t resolver_wake;
-	bool resolver_stop;
+	struct resolver *resolver;
 };
 
 /* ---- client.c, called by client_replica.c ---- */

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,8 @@
 #define PING_AFTER_US (1 * US_PER_SEC)
 #define SUSPECT_AFTER_US (3 * US_PER_SEC)
 #define RECONNECT_AFTER_US (10 * US_PER_SEC)
-#define RESOLVE_MS 2000
-#define RESOLVE_WHILE_DOWN_MS 250
+#define RESOLVE_US (2 * US_PER_SEC) /* and with each tick while no replica is up */
+#define RESOLVE_SPREAD_US (400 * US_PER_MS)
 
 /* ---- state ---- */
 
@@ -269,35 +268,7 @@ static void replica_tick(struct replica *replica, int64_t now_us)
 	}
 }
 
-static void client_tick(void *arg)
-{
-	struct client *client = arg;
-	int64_t now_us = clock_monotonic_us();
-	for (unsigned p = 0; p < 8; p++) {
-		struct peer *peer = &client->peers[p];
-		for (unsigned i = peer->replica_count; i-- > 0;) {
-			struct replica *replica = peer->replicas[i];
-			if (replica->leaving && (replica->outstanding == 0 || !replica->connected))
-				replica_remove(peer, i);
-			else
-				replica_tick(replica, now_us);
-		}
-	}
-	loop_timer_set(client->tick, now_us + TICK_US);
-}
-
 /* ---- discovery ---- */
-
-/* The addresses of one peer, as the resolver found them. */
-struct resolved {
-	struct client *client;
-	struct peer *peer;
-	bool whole; /* every name was answered for */
-	unsigned count;
-	struct {
-		char address[ADDRESS_SIZE], pub_address[ADDRESS_SIZE];
-	} found[REPLICAS_MAX];
-};
 
 static void replica_add(struct peer *peer, const char *address, const char *pub_address)
 {
@@ -313,136 +284,94 @@ static void replica_add(struct peer *peer, const char *address, const char *pub_
 	subscriptions_change(peer, zmq_connect, pub_address);
 }
 
-/* On the loop's thread: makes the replicas of a peer those that were found. Where a name was not answered for, what is connected
- * stays. */
-static void client_apply_resolved(void *arg)
+/* A replica is, or still is, at this endpoint, whose host is an address now. */
+static void peer_found(struct peer *peer, const struct endpoint *endpoint)
 {
-	struct resolved *resolved = arg;
-	struct peer *peer = resolved->peer;
-	for (unsigned i = 0; i < peer->replica_count; i++)
-		peer->replicas[i]->leaving = resolved->whole || !peer->replicas[i]->connected;
-	for (unsigned n = 0; n < resolved->count; n++) {
-		struct replica *known = NULL;
-		for (unsigned i = 0; i < peer->replica_count && !known; i++) {
-			if (strcmp(peer->replicas[i]->address, resolved->found[n].address) == 0)
-				known = peer->replicas[i];
+	char address[ENDPOINT_ADDRESS_SIZE], pub_address[ENDPOINT_ADDRESS_SIZE];
+	endpoint_address(endpoint, false, address);
+	endpoint_address(endpoint, true, pub_address);
+	for (unsigned i = 0; i < peer->replica_count; i++) {
+		if (strcmp(peer->replicas[i]->address, address) == 0) {
+			peer->replicas[i]->leaving = false;
+			return;
 		}
-		if (known)
-			known->leaving = false;
-		else if (peer->replica_count < REPLICAS_MAX)
-			replica_add(peer, resolved->found[n].address, resolved->found[n].pub_address);
 	}
-	free(resolved);
+	if (peer->replica_count < REPLICAS_MAX)
+		replica_add(peer, address, pub_address);
 }
 
-static void resolved_add(struct resolved *resolved, const struct addrinfo *info, unsigned port)
+/* Makes the replicas of a peer those that were found. Where a name was not answered for, what is connected stays: a DNS outage is no
+ * service outage. */
+static void peer_on_resolved(void *arg, const struct resolved *resolved)
 {
-	char host[64];
-	if (resolved->count == REPLICAS_MAX ||
-	    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST) != 0)
-		return;
-	bool v6 = info->ai_family == AF_INET6;
-	const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
-	snprintf(resolved->found[resolved->count].address, ADDRESS_SIZE, "tcp://%s%s%s:%u", open, host, close, port);
-	snprintf(resolved->found[resolved->count].pub_address, ADDRESS_SIZE, "tcp://%s%s%s:%u", open, host, close,
-	         port + 1000);
-	resolved->count++;
+	struct peer *peer = arg;
+	peer->asking = false;
+	for (unsigned i = 0; i < peer->replica_count; i++)
+		peer->replicas[i]->leaving = resolved->whole || (resolved->count > 0 && !peer->replicas[i]->connected);
+	for (unsigned i = 0; i < peer->endpoint_count; i++) {
+		if (peer->endpoints[i].local)
+			peer_found(peer, &peer->endpoints[i]);
+	}
+	for (unsigned n = 0; n < resolved->count; n++) {
+		struct endpoint endpoint = peer->endpoints[peer->asked[resolved->found[n].name]];
+		snprintf(endpoint.host, sizeof(endpoint.host), "%s", resolved->found[n].text);
+		peer_found(peer, &endpoint);
+	}
 }
 
-/* A Unix socket is its own address. */
-static bool resolve_ipc(struct resolved *resolved, const char *endpoint)
+static void peer_ask(struct peer *peer, int64_t now_us)
 {
-	if (resolved->count == REPLICAS_MAX || strlen(endpoint) + sizeof(".pub") > ADDRESS_SIZE)
-		return false;
-	snprintf(resolved->found[resolved->count].address, ADDRESS_SIZE, "%s", endpoint);
-	snprintf(resolved->found[resolved->count].pub_address, ADDRESS_SIZE, "%s.pub", endpoint);
-	resolved->count++;
-	return true;
-}
-
-/* Resolves one "host:port" or "ipc:///path". Returns false when the name has no address now. */
-static bool resolve_endpoint(struct resolved *resolved, const char *endpoint)
-{
-	char host[256];
-	if (strncmp(endpoint, "ipc://", 6) == 0)
-		return resolve_ipc(resolved, endpoint);
-	const char *colon = strrchr(endpoint, ':');
-	if (!colon || (size_t)(colon - endpoint) >= sizeof(host))
-		return false;
-	memcpy(host, endpoint, (size_t)(colon - endpoint));
-	host[colon - endpoint] = '\0';
-	unsigned long port = strtoul(colon + 1, NULL, 10);
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-	if (port == 0 || port > 64535 || getaddrinfo(host, NULL, &hints, &list) != 0)
-		return false;
-	for (struct addrinfo *info = list; info; info = info->ai_next)
-		resolved_add(resolved, info, (unsigned)port);
-	freeaddrinfo(list);
-	return true;
-}
-
-static void resolve_peer(struct client *client, struct peer *peer)
-{
-	struct resolved *resolved = calloc(1, sizeof(*resolved));
-	if (!resolved)
-		return;
-	resolved->client = client;
-	resolved->peer = peer;
-	char endpoints[4096], *rest = endpoints, *endpoint;
-	snprintf(endpoints, sizeof(endpoints), "%s", peer->endpoint);
-	resolved->whole = true;
-	while ((endpoint = strsep(&rest, ",")))
-		resolved->whole = resolve_endpoint(resolved, endpoint) && resolved->whole;
-	if (resolved->count > 0)
-		loop_post(client->loop, client_apply_resolved, resolved);
+	const char *names[ENDPOINTS_MAX];
+	unsigned count = 0;
+	for (unsigned i = 0; i < peer->endpoint_count; i++) {
+		if (peer->endpoints[i].local)
+			continue;
+		peer->asked[count] = i;
+		names[count++] = peer->endpoints[i].host;
+	}
+	peer->ask_at_us = now_us + RESOLVE_US + now_us % RESOLVE_SPREAD_US;
+	if (count > 0)
+		peer->asking = resolver_ask(peer->client->resolver, names, count, peer_on_resolved, peer);
 	else
-		free(resolved); /* a DNS outage is no service outage: keep what is connected */
+		peer_on_resolved(peer, &(struct resolved){.whole = true});
 }
 
-static void *resolver_main(void *arg)
+/* ---- ticks and life ---- */
+
+static void client_tick(void *arg)
 {
 	struct client *client = arg;
-	bool stop = false;
-	while (!stop) {
-		bool all_up = true;
-		for (unsigned i = 0; i < 8; i++) {
-			if (!client->peers[i].endpoint)
-				continue;
-			resolve_peer(client, &client->peers[i]);
-			all_up = all_up && client->peers[i].up > 0;
+	int64_t now_us = clock_monotonic_us();
+	for (unsigned p = 0; p < 8; p++) {
+		struct peer *peer = &client->peers[p];
+		for (unsigned i = peer->replica_count; i-- > 0;) {
+			struct replica *replica = peer->replicas[i];
+			if (replica->leaving && (replica->outstanding == 0 || !replica->connected))
+				replica_remove(peer, i);
+			else
+				replica_tick(replica, now_us);
 		}
-		int64_t wait_ms = all_up ? RESOLVE_MS + clock_monotonic_us() % 400 : RESOLVE_WHILE_DOWN_MS;
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		int64_t ns = until.tv_nsec + wait_ms % 1000 * 1000000;
-		until.tv_sec += wait_ms / 1000 + ns / 1000000000;
-		until.tv_nsec = ns % 1000000000;
-		pthread_mutex_lock(&client->resolver_lock);
-		if (!client->resolver_stop)
-			pthread_cond_clockwait(&client->resolver_wake, &client->resolver_lock, CLOCK_MONOTONIC, &until);
-		stop = client->resolver_stop;
-		pthread_mutex_unlock(&client->resolver_lock);
+		if (peer->endpoint_count > 0 && !peer->asking && (now_us >= peer->ask_at_us || peer->up == 0))
+			peer_ask(peer, now_us);
 	}
-	return NULL;
+	loop_timer_set(client->tick, now_us + TICK_US);
 }
 
 void replica_start(struct client *client)
 {
+	int64_t now_us = clock_monotonic_us();
 	client->tick = loop_timer_new(client->loop, client_tick, client);
-	loop_timer_set(client->tick, clock_monotonic_us() + TICK_US);
-	pthread_mutex_init(&client->resolver_lock, NULL);
-	pthread_cond_init(&client->resolver_wake, NULL);
-	if (pthread_create(&client->resolver, NULL, resolver_main, client) != 0)
-		abort();
+	client->resolver = resolver_new(client->loop);
+	for (unsigned p = 0; p < 8; p++) {
+		if (client->peers[p].endpoint_count > 0)
+			peer_ask(&client->peers[p], now_us);
+	}
+	loop_timer_set(client->tick, now_us + TICK_US);
 }
 
 void replica_stop(struct client *client)
 {
-	pthread_mutex_lock(&client->resolver_lock);
-	client->resolver_stop = true;
-	pthread_cond_signal(&client->resolver_wake);
-	pthread_mutex_unlock(&client->resolver_lock);
-	pthread_join(client->resolver, NULL);
+	resolver_free(&client->resolver);
 	for (unsigned p = 0; p < 8; p++) {
 		while (client->peers[p].replica_count > 0)
 			replica_remove(&client->peers[p], 0);

@@ -328,6 +328,10 @@ struct db *db_new(const struct db_options *options)
 		log_event(LOG_ERROR, "the database connection string is not valid", NULL);
 		goto fail;
 	}
+	if (db_hosts_init(&db->hosts, &db->info[DB_LANE_READ], db->loop) != ST_OK) {
+		log_event(LOG_ERROR, "hosts and ports of the database connection string do not fit each other", NULL);
+		goto fail;
+	}
 	if (!db->loop)
 		return db;
 	const unsigned counts[DB_LANE_KINDS] = {options->read_lanes, options->write_lanes, options->tx_lanes};
@@ -367,6 +371,7 @@ void db_free(struct db **db_ref)
 		free(request);
 	}
 	db_pool_free(&db->pool);
+	db_hosts_close(&db->hosts);
 	for (int kind = 0; kind < DB_LANE_KINDS; kind++)
 		db_conninfo_free(&db->info[kind]);
 	free(db);

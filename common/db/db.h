@@ -23,8 +23,9 @@ struct db_options {
 	unsigned tx_lanes;    /* exclusive connections for db_begin */
 	unsigned statement_timeout_ms;
 };
-/* Connects in the background and reconnects for ever; calls made meanwhile wait up to their deadline. NULL (logged) when
- * the connection string is malformed. db_free: after loop_run has returned. */
+/* Connects in the background and reconnects for ever; calls made meanwhile wait up to their deadline. Names of hosts are looked up beside
+ * the loop; while no name server answers, the last addresses serve. NULL (logged) when the connection string is malformed, names a
+ * service file or more than 16 hosts. db_free: after loop_run has returned. */
 struct db *db_new(const struct db_options *options);
 void db_free(struct db **db);
 bool db_ready(const struct db *db); /* at least one connection of each kind is up */

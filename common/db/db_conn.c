@@ -9,7 +9,7 @@
 
 #define CONNINFO_MAX 64
 
-static bool conninfo_add(struct db_conninfo *info, const char *keyword, const char *value)
+bool db_conninfo_set(struct db_conninfo *info, const char *keyword, const char *value)
 {
 	size_t at = 0;
 	while (info->keywords[at] && strcmp(info->keywords[at], keyword) != 0)
@@ -49,7 +49,22 @@ static bool conninfo_add_session(struct db_conninfo *info, const struct db_optio
 	if (len < 0 || (size_t)len >= sizeof(session))
 		return false;
 	snprintf(name, sizeof(name), "denizen-%s", options->schema);
-	return conninfo_add(info, "options", session) && conninfo_add(info, "application_name", name);
+	return db_conninfo_set(info, "options", session) && db_conninfo_set(info, "application_name", name);
+}
+
+/* Where libpq looks when the connection string does not say: the environment. */
+static bool conninfo_add_place(struct db_conninfo *info)
+{
+	PQconninfoOption *defaults = PQconndefaults();
+	bool ok = defaults;
+	for (PQconninfoOption *option = defaults; ok && option->keyword; option++) {
+		bool place = strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "hostaddr") == 0 ||
+		             strcmp(option->keyword, "port") == 0;
+		if (place && option->val)
+			ok = db_conninfo_set(info, option->keyword, option->val);
+	}
+	PQconninfoFree(defaults);
+	return ok;
 }
 
 enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info)
@@ -62,13 +77,15 @@ enum status db_conninfo_new(const struct db_options *options, bool planned_once,
 	struct db_conninfo info = {calloc(CONNINFO_MAX + 1, sizeof(char *)), calloc(CONNINFO_MAX + 1, sizeof(char *))};
 	PQconninfoOption *asked = PQconninfoParse(options->conninfo, NULL);
 	const char *asked_options = "";
-	bool ok = info.keywords && info.values && asked && schema_valid(options->schema);
+	bool ok = info.keywords && info.values && asked && schema_valid(options->schema) && conninfo_add_place(&info);
 	for (size_t i = 0; ok && i < sizeof(defaults) / sizeof(defaults[0]); i++)
-		ok = conninfo_add(&info, defaults[i][0], defaults[i][1]);
+		ok = db_conninfo_set(&info, defaults[i][0], defaults[i][1]);
 	for (PQconninfoOption *option = asked; ok && option->keyword; option++) {
 		if (!option->val)
 			continue;
-		ok = conninfo_add(&info, option->keyword, option->val);
+		if (strcmp(option->keyword, "service") == 0)
+			ok = false; /* its file would name hosts that only libpq sees */
+		ok = ok && db_conninfo_set(&info, option->keyword, option->val);
 		if (strcmp(option->keyword, "options") == 0)
 			asked_options = option->val;
 	}
@@ -94,46 +111,17 @@ void db_conninfo_free(struct db_conninfo *info)
 	*info = (struct db_conninfo){0};
 }
 
-/* "a,b,c" by 1: "b,c,a". NULL without memory; the text itself when it is no list. */
-static char *list_turn(const char *text, unsigned by)
+enum status db_conninfo_copy(const struct db_conninfo *info, struct db_conninfo *ret_copy)
 {
-	unsigned count = 1;
-	for (const char *at = text; (at = strchr(at, ',')); at++)
-		count++;
-	const char *first = text;
-	for (unsigned i = by % count; i > 0; i--)
-		first = strchr(first, ',') + 1;
-	size_t size = strlen(text) + 2;
-	char *turned = malloc(size);
-	if (!turned)
-		return NULL;
-	if (first == text)
-		snprintf(turned, size, "%s", text);
-	else
-		snprintf(turned, size, "%s,%.*s", first, (int)(first - 1 - text), text);
-	return turned;
-}
-
-enum status db_conninfo_turn(const struct db_conninfo *info, unsigned by, struct db_conninfo *ret_turned)
-{
-	struct db_conninfo turned = {calloc(CONNINFO_MAX + 1, sizeof(char *)),
-	                             calloc(CONNINFO_MAX + 1, sizeof(char *))};
-	bool ok = turned.keywords && turned.values;
-	for (size_t i = 0; ok && info->keywords[i]; i++) {
-		const char *keyword = info->keywords[i];
-		bool list =
-		    strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
-		char *value = list_turn(info->values[i], list ? by : 0);
-		ok = value && conninfo_add(&turned, keyword, value);
-		if (value)
-			secret_wipe(value, strlen(value));
-		free(value);
-	}
+	struct db_conninfo copy = {calloc(CONNINFO_MAX + 1, sizeof(char *)), calloc(CONNINFO_MAX + 1, sizeof(char *))};
+	bool ok = copy.keywords && copy.values;
+	for (size_t i = 0; ok && info->keywords[i]; i++)
+		ok = db_conninfo_set(&copy, info->keywords[i], info->values[i]);
 	if (!ok) {
-		db_conninfo_free(&turned);
+		db_conninfo_free(&copy);
 		return ST_UNAVAILABLE;
 	}
-	*ret_turned = turned;
+	*ret_copy = copy;
 	return ST_OK;
 }
 

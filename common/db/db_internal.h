@@ -7,6 +7,7 @@
 
 #include "base/metrics.h"
 #include "db/db.h"
+#include "loop/resolver.h"
 
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #define DB_ATTEMPTS_MAX 6              /* sendings of one request: aborted by a neighbour, stale plan, lost read */
 #define DB_LOST_MAX 2                  /* a read is sent again so often when its connection breaks */
 #define DB_CONNECT_TIMEOUT_US 3000000LL
+#define DB_RESOLVE_TIMEOUT_US 1000000LL /* then with the addresses that are known, if any */
 
 extern const int db_binary_formats[DB_ARGS_MAX]; /* all 1 */
 
@@ -47,8 +49,9 @@ struct db_conninfo {
 };
 MUST_USE enum status db_conninfo_new(const struct db_options *options, bool planned_once, struct db_conninfo *ret_info);
 void db_conninfo_free(struct db_conninfo *info);
-/* A copy whose lists of hosts, their addresses and ports begin `by` places later and go on from the start. */
-MUST_USE enum status db_conninfo_turn(const struct db_conninfo *info, unsigned by, struct db_conninfo *ret_turned);
+MUST_USE enum status db_conninfo_copy(const struct db_conninfo *info, struct db_conninfo *ret_copy);
+/* Sets or replaces a value. False: too many, or no memory. */
+MUST_USE bool db_conninfo_set(struct db_conninfo *info, const char *keyword, const char *value);
 
 enum db_reaction {
 	DB_REACT_NONE,
@@ -63,6 +66,49 @@ MUST_USE enum status db_deliver(PGresult *result, enum status status, struct are
 /* The same for a member of a group: one row of a shared result, or none (row -1). */
 MUST_USE enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena,
                                        struct db_rows *ret_rows);
+
+/* ---- db_hosts.c: where the database is ---- */
+
+#define DB_HOSTS_MAX 16 /* of one connection string */
+
+struct db_host {
+	char name[256];   /* host, directory of a Unix socket, or "" */
+	char address[64]; /* hostaddr, or "" */
+	char port[16];
+	bool asked; /* its name is looked up */
+};
+
+/* Who waits for the addresses; zeroed but for fn and arg. */
+struct db_hosts_wait {
+	void (*fn)(void *arg);
+	void *arg;
+	bool waits;
+	struct db_hosts_wait *next;
+};
+
+struct db_hosts {
+	struct db_host list[DB_HOSTS_MAX];
+	unsigned count;
+	unsigned asked[DB_HOSTS_MAX], asked_count; /* the question: places in list */
+	struct resolver *resolver;                 /* NULL: nothing to look up */
+	struct resolved known;                     /* last addresses of each name */
+	int64_t answered_us;                       /* 0 = never */
+	bool asking;
+	struct db_hosts_wait *waiting;
+};
+
+/* Reads the hosts of a connection string. loop may be NULL: nothing is ever asked. ST_INVALID_ARGUMENT when hosts, addresses and ports
+ * do not fit each other, or are too many. */
+MUST_USE enum status db_hosts_init(struct db_hosts *hosts, const struct db_conninfo *info, struct loop *loop);
+void db_hosts_close(struct db_hosts *hosts); /* after loop_run has returned */
+/* Calls the waiter once when the addresses are known anew; at once when there is nothing to look up or it was done a moment ago. */
+void db_hosts_ask(struct db_hosts *hosts, struct db_hosts_wait *wait);
+void db_hosts_forget(struct db_hosts *hosts,
+                     struct db_hosts_wait *wait); /* it is not called; nothing when it does not wait */
+/* The connection string with each address that is known now beside its host, beginning `turn` places later and going on from the
+ * start. ST_NOT_FOUND when there is no address; ST_UNAVAILABLE without memory. */
+MUST_USE enum status db_hosts_conninfo(const struct db_hosts *hosts, const struct db_conninfo *info, unsigned turn,
+                                       struct db_conninfo *ret_info);
 
 /* ---- requests ---- */
 
@@ -118,7 +164,7 @@ struct db_entry {
 	struct db_request *request; /* NULL: nobody waits for it; SYNC: what ends with it, NULL in read lanes */
 };
 
-enum db_lane_state { DB_DOWN, DB_CONNECTING, DB_UP };
+enum db_lane_state { DB_DOWN, DB_RESOLVING, DB_CONNECTING, DB_UP };
 
 struct db_lane {
 	struct db *db;
@@ -126,9 +172,10 @@ struct db_lane {
 	enum db_lane_state state;
 	PGconn *conn;
 	struct loop_watch *watch;
-	struct loop_timer *timer; /* DOWN: next attempt; CONNECTING: gives up; UP: hung backend */
-	unsigned failures;        /* connection attempts in a row */
-	unsigned turn;            /* of several hosts: where the next attempt begins */
+	struct loop_timer *timer; /* DOWN: next attempt; RESOLVING, CONNECTING: gives up; UP: hung backend */
+	struct db_hosts_wait hosts_wait;
+	unsigned failures; /* connection attempts in a row */
+	unsigned turn;     /* of several hosts: where the next attempt begins */
 	struct db_cache cache;
 	struct db_entry *owed; /* ring, size is a power of two */
 	size_t owed_size, owed_head, owed_count;
@@ -166,6 +213,7 @@ struct db_pool {
 struct db {
 	struct loop *loop;
 	struct db_conninfo info[DB_LANE_KINDS];
+	struct db_hosts hosts;
 	unsigned statement_timeout_ms;
 	struct db_lane *lanes[DB_LANE_KINDS]; /* arrays */
 	unsigned lane_count[DB_LANE_KINDS];

@@ -21,11 +21,12 @@
 
 static void lane_event(void *arg);
 static void lane_timer(void *arg);
-static void lane_connect(struct db_lane *lane);
+static void lane_resolve(struct db_lane *lane);
+static void lane_connect(void *arg);
 
 void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind)
 {
-	*lane = (struct db_lane){.db = db, .kind = kind};
+	*lane = (struct db_lane){.db = db, .kind = kind, .hosts_wait = {.fn = lane_connect, .arg = lane}};
 }
 
 bool db_lane_usable(const struct db_lane *lane)
@@ -108,6 +109,7 @@ static void lane_fail_owed(struct db_lane *lane)
 
 static void lane_disconnect(struct db_lane *lane)
 {
+	db_hosts_forget(&lane->db->hosts, &lane->hosts_wait);
 	if (lane->watch)
 		loop_unwatch(lane->db->loop, &lane->watch);
 	PQfinish(lane->conn);
@@ -229,17 +231,27 @@ void db_lane_start(struct db_lane *lane, int64_t delay_us)
 	if (delay_us > 0)
 		loop_timer_set(lane->timer, clock_monotonic_us() + delay_us); /* DOWN until then */
 	else
-		lane_connect(lane);
+		lane_resolve(lane);
 }
 
-static void lane_connect(struct db_lane *lane)
+static void lane_resolve(struct db_lane *lane)
 {
+	lane->state = DB_RESOLVING;
+	loop_timer_set(lane->timer, clock_monotonic_us() + DB_RESOLVE_TIMEOUT_US);
+	db_hosts_ask(&lane->db->hosts, &lane->hosts_wait); /* goes on in lane_connect, or in lane_timer */
+}
+
+static void lane_connect(void *arg)
+{
+	struct db_lane *lane = arg;
 	struct db *db = lane->db;
 	struct db_conninfo info = {0};
-	lane->conn = NULL;
-	if (db_conninfo_turn(&db->info[lane->kind], lane->turn, &info) == ST_OK)
-		lane->conn =
-		    PQconnectStartParams((const char *const *)info.keywords, (const char *const *)info.values, 0);
+	enum status status = db_hosts_conninfo(&db->hosts, &db->info[lane->kind], lane->turn, &info);
+	if (status != ST_OK) {
+		db_lane_lose(lane, status == ST_NOT_FOUND ? "no address of the host is known" : "out of memory");
+		return;
+	}
+	lane->conn = PQconnectStartParams((const char *const *)info.keywords, (const char *const *)info.values, 0);
 	db_conninfo_free(&info);
 	lane->state = DB_CONNECTING;
 	if (!lane->conn || PQstatus(lane->conn) == CONNECTION_BAD) {
@@ -255,6 +267,11 @@ static void lane_timer(void *arg)
 {
 	struct db_lane *lane = arg;
 	if (lane->state == DB_DOWN) {
+		lane_resolve(lane);
+		return;
+	}
+	if (lane->state == DB_RESOLVING) { /* the resolver is silent: with what is known */
+		db_hosts_forget(&lane->db->hosts, &lane->hosts_wait);
 		lane_connect(lane);
 		return;
 	}

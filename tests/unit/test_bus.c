@@ -23,7 +23,8 @@
 
 /* ---- a name server and a wall clock that the tests move ---- */
 
-static _Atomic bool names_down; /* "replica.test" is not answered for; else it is this machine */
+static _Atomic bool
+    names_down; /* "replica.test" is not answered for; else it is this machine; "silent.test" takes long, "nobody.test" is none */
 static _Atomic int wall_ahead_sec;
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list)
@@ -33,6 +34,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 	if (!real)
 		real = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
 		    RTLD_NEXT, "getaddrinfo");
+	if (node && strcmp(node, "silent.test") == 0) {
+		usleep(3000000);
+		return EAI_AGAIN;
+	}
+	if (node && strcmp(node, "nobody.test") == 0)
+		return EAI_NONAME;
 	return ours && names_down ? EAI_AGAIN : real(ours ? "127.0.0.1" : node, service, hints, list);
 }
 

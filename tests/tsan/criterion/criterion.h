@@ -27,6 +27,7 @@ void tsan_fail(const char *file, int line, const char *what);
 #define cr_assert_eq(a, b, ...) TSAN_CHECK((a) == (b))
 #define cr_assert_not_null(a, ...) TSAN_CHECK((a) != NULL)
 #define cr_assert_fail(...) TSAN_CHECK(0)
+#define cr_expect(a, ...) TSAN_CHECK(a)
 #define cr_expect_eq(a, b, ...) TSAN_CHECK((a) == (b))
 #define cr_expect_gt(a, b, ...) TSAN_CHECK((a) > (b))
 #define cr_expect_lt(a, b, ...) TSAN_CHECK((a) < (b))
