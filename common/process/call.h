@@ -52,6 +52,7 @@ struct operation call_operation(struct call *call, const ProtobufCMessage *reply
 struct packed {
 	const uint8_t *data;
 	size_t len;
+	bool revokes; /* it takes access away: column of the same name */
 };
 struct packed call_event(struct call *call, Events__Event *event);
 

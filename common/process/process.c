@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "common.pb-c.h"
+#include "ledger/event.h"
 #include "json/pbjson.h"
 
 #include <stdarg.h>
@@ -94,7 +95,7 @@ struct packed call_event(struct call *call, Events__Event *event)
 	uint8_t *data = arena_alloc(call->arena, len);
 	if (data)
 		events__event__pack(event, data);
-	return (struct packed){data, data ? len : 0};
+	return (struct packed){data, data ? len : 0, event_facts(event->type)->revokes};
 }
 
 void call_committed(struct call *call)

@@ -1,13 +1,15 @@
 """The rules of the contract. Each function reports through complain(sentence)."""
 import re
 
-from model import DEFAULT_TIMEOUT_MS, upper_snake
+from model import DEFAULT_TIMEOUT_MS, Event, upper_snake
 
 SCALARS = {
     "double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64",
     "fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes",
 }
 VERBS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+# What an event may take away (@revokes); common/ledger/event.h says what each means.
+KINDS = ["epoch", "user", "session", "key", "signing_keys"]
 
 
 def fill_method(method, complain):
@@ -67,6 +69,29 @@ def check_messages(contract, complain):
         for name, _, _ in enum.values:
             if not name.startswith(prefix):
                 complain(f"{enum.full}: value {name} does not begin with {prefix}")
+
+
+def check_events(contract, complain):
+    """Fills contract.events from the catalogue and its annotations."""
+    emitters = {noun: process.name for process in contract.processes for noun in process.emits}
+    for enum in contract.enums.values():
+        for name, number, comment in enum.values:
+            notes = enum.notes.get(name, {})
+            if enum.full != "events.EventType":
+                if notes:
+                    complain(f"{enum.full}: {name} is no event and has no facts")
+                continue
+            event = Event(name.removeprefix("EVENT_TYPE_").lower(), number, comment, notes.get("revokes", ""),
+                          notes.get("audience", "project"))
+            nouns = [noun for noun in emitters if event.name.startswith(noun + "_")]
+            event.source = emitters[max(nouns, key=len)] if nouns else ""
+            if event.revokes and event.revokes not in KINDS:
+                complain(f"event {event.name}: @revokes must be one of {', '.join(KINDS)}")
+            if event.audience not in ("project", "user"):
+                complain(f"event {event.name}: @audience must be project or user")
+            if not event.source:
+                complain(f"event {event.name}: no process declares it in processes.txt")
+            contract.events.append(event)
 
 
 def check_method(contract, method, complain):

@@ -30,6 +30,7 @@ def load(folder):
         checker.fill_method(method, complain)
     checker.resolve_types(contract, complain)
     checker.check_messages(contract, complain)
+    checker.check_events(contract, complain)
     for method in contract.methods:
         checker.check_method(contract, method, complain)
     checker.check_tables(contract, complain)

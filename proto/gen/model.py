@@ -40,6 +40,7 @@ class Enum:
     name: str
     values: list  # (name, number, comment)
     comment: str = ""
+    notes: dict = field(default_factory=dict)  # annotations of a value, by its name
 
     @property
     def full(self):
@@ -81,6 +82,17 @@ class Method:
 
 
 @dataclass
+class Event:
+    """A type of the catalogue and what is declared about it."""
+    name: str      # as JSON shows it
+    number: int
+    comment: str
+    revokes: str   # one of checker.KINDS; "" = takes nothing away
+    audience: str  # project or user
+    source: str = ""  # process that writes it
+
+
+@dataclass
 class Error:
     number: int
     name: str
@@ -118,6 +130,7 @@ class Contract:
     messages: dict
     enums: dict
     methods: list
+    events: list = field(default_factory=list)
 
 
 def upper_snake(name):

@@ -38,19 +38,23 @@ def methods(contract):
     return "".join(text)
 
 
+EVENT_FACTS = """
+Takes away: `epoch`, the user's tokens with an older epoch than the event's; `user`, everything the user had; `session`, the tokens of the
+session that is the subject; `key`, the management key that is the subject; `signing_keys`, what was remembered of the project's public
+keys. Every gateway refuses it within a second.
+
+Seen by: `project`, who may read the project's events; `user`, the user concerned too.
+"""
+
+
 def events(contract):
-    catalogue = contract.enums["events.EventType"]
     writers = {event: m for m in contract.methods for event in m.events}
-    emitter = {noun: p.name for p in contract.processes for noun in p.emits}
-    rows = []
-    for name, (_, number, comment) in zip(catalogue.json_names(), catalogue.values):
-        noun = max((noun for noun in emitter if name.startswith(noun + "_")), key=len, default="")
-        by = writers.get(name)
-        rows.append([f"`{name}`", number, emitter.get(noun, ""), f"`{by.name}`" if by else "", comment])
+    rows = [[f"`{e.name}`", e.number, e.source, f"`{writers[e.name].name}`" if e.name in writers else "", e.revokes, e.audience,
+             e.comment] for e in contract.events]
     members = [[f"`{schemas.json_name(f)}`", f.type if not f.repeated else f"{f.type} (array)", f.comment]
                for f in contract.messages["events.Event"].fields]
     return (f"{MARK}# Events\n\nThe closed catalogue of the feed. Read it with `GET /v1/events` or over ZeroMQ with `sdk/c`.\n\n"
-            + table(["type", "number", "written by", "by method", "note"], rows)
+            + table(["type", "number", "written by", "by method", "takes away", "seen by", "note"], rows) + EVENT_FACTS
             + "\n## Members of an event\n\n" + table(["member", "type", "meaning"], members))
 
 

@@ -7,6 +7,7 @@ from model import ContractError, Enum, Error, Field, Message, Method, Process, P
 ANNOTATIONS = {
     "id", "http", "permission", "errors", "kind", "callers", "event", "success", "timeout", "local", "stream",
 }
+VALUE_ANNOTATIONS = {"revokes", "audience"}   # of an enum's value: facts about an event type
 FLAGS = {"local", "stream"}
 TOKEN = re.compile(r'//[^\n]*|"[^"]*"|[A-Za-z_][\w.]*|\d+|[{}()=;,\[\]<>]|\n|[ \t\r]+|.')
 
@@ -101,20 +102,21 @@ def parse_message(reader, package, lead):
 def parse_enum(reader, package, lead):
     name = reader.next()
     reader.next("{")
-    values = []
+    values, notes = [], {}
     while reader.peek() != "}":
-        reader.take_lead()
+        prose, found = parse_notes(reader, reader.take_lead(), VALUE_ANNOTATIONS)
         value = reader.next()
         reader.next("=")
         number = int(reader.next())
         reader.next(";")
-        values.append((value, number, reader.trail()))
+        values.append((value, number, reader.trail() or prose))
+        notes[value] = found
     reader.next("}")
     reader.lead = []
-    return Enum(package, name, values, join(lead))
+    return Enum(package, name, values, join(lead), notes)
 
 
-def parse_notes(reader, lead):
+def parse_notes(reader, lead, known):
     """Splits a leading comment into its prose and its @annotations."""
     prose, notes = [], {}
     for line in lead:
@@ -123,7 +125,7 @@ def parse_notes(reader, lead):
             continue
         for part in re.split(r"\s+(?=@)", line):
             key, _, value = part[1:].partition(" ")
-            if key not in ANNOTATIONS:
+            if key not in known:
                 reader.fail(f"unknown annotation @{key}")
             if key in notes:
                 reader.fail(f"@{key} is given twice")
@@ -137,7 +139,7 @@ def parse_service(reader, file):
     reader.next()
     reader.next("{")
     while reader.peek() != "}":
-        prose, notes = parse_notes(reader, reader.take_lead())
+        prose, notes = parse_notes(reader, reader.take_lead(), ANNOTATIONS)
         reader.next("rpc")
         name = reader.next()
         types = []

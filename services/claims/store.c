@@ -55,7 +55,7 @@ static const struct db_stmt write_claims = {
     "  SET document = excluded.document, version = excluded.version, updated_at_us = excluded.updated_at_us"
     "  WHERE u.version = excluded.version - 1 AND NOT u.deleted"
     "  RETURNING project_id),"
-    " o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $6 FROM w),"
+    " o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $6, $12 FROM w),"
     " p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us)"
     "  SELECT project_id, $7, $8, $9, $10, $11 FROM w)"
     " SELECT 1 FROM w",
@@ -73,6 +73,7 @@ enum status store_write_claims(const struct store *store, const struct claims_wr
 	db_arg_int8(&args, write->row.updated_at_us);
 	db_arg_bytes(&args, write->event.data, write->event.len);
 	args_add_operation(&args, &write->operation);
+	db_arg_bool(&args, write->event.revokes);
 	enum status status = db_run(store->db, &write_claims, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK && rows.count == 0)
 		status = ST_ABORTED;
@@ -200,7 +201,7 @@ static const struct db_stmt rotate_key = {
     " w AS (INSERT INTO signing_key (project_id, kid, algorithm, sealed_private, x, y, state, created_at_us)"
     "  SELECT project_id, $2, 'ES256', $3, $4, $5, 'active', $6 FROM old RETURNING project_id),"
     " gone AS (DELETE FROM signing_key WHERE project_id = $1 AND state = 'retiring' AND retires_at_us <= $6),"
-    " o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $8 FROM w),"
+    " o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $8, $14 FROM w),"
     " p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us)"
     "  SELECT project_id, $9, $10, $11, $12, $13 FROM w)"
     " SELECT 1 FROM w",
@@ -215,6 +216,7 @@ enum status store_rotate_key(const struct store *store, const struct key_rotatio
 	db_arg_int8(&args, rotation->retires_at_us);
 	db_arg_bytes(&args, rotation->event.data, rotation->event.len);
 	args_add_operation(&args, &rotation->operation);
+	db_arg_bool(&args, rotation->event.revokes);
 	enum status status = db_run(store->db, &rotate_key, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK && rows.count == 0)
 		status = ST_ABORTED;

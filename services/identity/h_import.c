@@ -1,5 +1,6 @@
 /* Import: a batch of rows, each checked by itself, all new ones written in one statement. */
 #include "base/clock.h"
+#include "ledger/event.h"
 #include "password.h"
 #include "record.h"
 #include "rules.h"
@@ -316,6 +317,7 @@ static enum status import_write(struct import *import, int64_t schema_version, c
 	if (status != ST_OK || batch.count == 0)
 		return status;
 	struct store_effects effects = identity_effects(call, reply, NULL);
+	effects.revokes = event_facts(EVENTS__EVENT_TYPE__EVENT_TYPE_USER_CREATED)->revokes;
 	status = store_import_insert(&store, &batch, &effects);
 	/* Somebody took a value in between: look again. */
 	if (status == ST_ALREADY_EXISTS && store.conflict &&

@@ -27,6 +27,7 @@ struct store_effects identity_effects(struct call *call, const ProtobufCMessage 
 		struct packed packed = call_event(call, event);
 		effects.event = packed.data;
 		effects.event_len = packed.len;
+		effects.revokes = packed.revokes;
 	}
 	if (reply) {
 		struct operation operation = call_operation(call, reply);

@@ -24,6 +24,7 @@ struct store {
 struct store_effects {
 	const void *event; /* packed */
 	size_t event_len;
+	bool revokes;               /* the event takes access away */
 	const struct id *operation; /* NULL: none is recorded */
 	uint32_t method;
 	const uint8_t *request_hash;

@@ -143,7 +143,8 @@ enum status store_import_insert(struct store *store, const struct store_import *
 	    "attributes, "
 	    "hash, search) WHERE " SQL_SCHEMA_IS(
 	        "$21") " RETURNING user_id, status), "
-	               "o AS (INSERT INTO outbox (project_id, event) SELECT $1, e FROM unnest($20) e WHERE EXISTS "
+	               "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT $1, e, $28 FROM unnest($20) e "
+	               "WHERE EXISTS "
 	               "(SELECT 1 FROM w)), "
 	               "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) "
 	               "SELECT $1, status, (get_byte(uuid_send(user_id), 15) & 15)::int2, count(*) FROM w GROUP BY 2, "
@@ -174,6 +175,7 @@ enum status store_import_insert(struct store *store, const struct store_import *
 	db_arg_bytes_array(&args, store->arena, import->events, import->count);
 	db_arg_int8(&args, import->schema_version);
 	store_arg_effects(&args, effects);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && db_int(&rows, 0, 0) == 0 ? ST_ABORTED : status;
 }

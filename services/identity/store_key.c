@@ -77,18 +77,19 @@ static void args_add_key(struct db_args *args, struct arena *arena, const struct
 enum status store_project_create(struct store *store, const struct store_new_project *created,
                                  const struct store_effects *effects)
 {
-	static const struct db_stmt stmt = {"project_create",
-	                                    "WITH w AS (INSERT INTO project (project_id, name, platform, "
-	                                    "created_at_us) VALUES ($2, $3, $4, $5) RETURNING 1), "
-	                                    "k AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, "
-	                                    "prefix, version, created_at_us, expires_at_us) "
-	                                    "SELECT $2, $6, $7, $8, $9, $10, $11, $12, $13 FROM w), "
-	                                    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, "
-	                                    "expires_at_us) SELECT $14, $2, $6, $13 FROM w), "
-	                                    "o AS (INSERT INTO outbox (project_id, event) SELECT $2, e.event FROM w, "
-	                                    "(VALUES (1, $15), (2, $21)) e (n, event) ORDER BY e.n), " SQL_OPERATION(
-	                                        "$16", "$17", "$18", "$19", "$20") " SELECT 1 FROM w",
-	                                    DB_WRITE};
+	static const struct db_stmt stmt = {
+	    "project_create",
+	    "WITH w AS (INSERT INTO project (project_id, name, platform, "
+	    "created_at_us) VALUES ($2, $3, $4, $5) RETURNING 1), "
+	    "k AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, "
+	    "prefix, version, created_at_us, expires_at_us) "
+	    "SELECT $2, $6, $7, $8, $9, $10, $11, $12, $13 FROM w), "
+	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, "
+	    "expires_at_us) SELECT $14, $2, $6, $13 FROM w), "
+	    "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT $2, e.event, $22 FROM w, "
+	    "(VALUES (1, $15), (2, $21)) e (n, event) ORDER BY e.n), " SQL_OPERATION("$16", "$17", "$18", "$19",
+	                                                                             "$20") " SELECT 1 FROM w",
+	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	db_arg_id(&args, &store->project);
@@ -100,6 +101,7 @@ enum status store_project_create(struct store *store, const struct store_new_pro
 	db_arg_bytes(&args, created->secret_hash, SHA256_SIZE);
 	store_arg_effects(&args, effects);
 	db_arg_bytes(&args, created->key_event, created->key_event_len);
+	db_arg_bool(&args, effects->revokes);
 	return store_run(store, &stmt, &args, &rows);
 }
 
@@ -111,7 +113,7 @@ enum status store_key_create(struct store *store, const struct key *key, const u
 	    "WITH w AS (INSERT INTO api_key (project_id, key_id, kind, name, scopes, prefix, version, created_at_us, "
 	    "expires_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING 1), "
 	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $10, $1, $2, $9 FROM "
-	    "w), " SQL_OUTBOX("$11") ", " SQL_OPERATION("$12", "$13", "$14", "$15", "$16") " SELECT 1 FROM w",
+	    "w), " SQL_OUTBOX("$11", "$17") ", " SQL_OPERATION("$12", "$13", "$14", "$15", "$16") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -119,6 +121,7 @@ enum status store_key_create(struct store *store, const struct key *key, const u
 	args_add_key(&args, store->arena, key);
 	db_arg_bytes(&args, secret_hash, SHA256_SIZE);
 	store_arg_effects(&args, effects);
+	db_arg_bool(&args, effects->revokes);
 	return store_run(store, &stmt, &args, &rows);
 }
 
@@ -195,7 +198,7 @@ enum status store_key_revoke(struct store *store, const struct id *key_id, int64
 	    "= $2 "
 	    "AND revoked_at_us IS NULL RETURNING 1), "
 	    "s AS (DELETE FROM key_secret USING w WHERE project_id = $1 AND key_id = $2), " SQL_OUTBOX(
-	        "$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
+	        "$4", "$10") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -203,6 +206,7 @@ enum status store_key_revoke(struct store *store, const struct id *key_id, int64
 	db_arg_id(&args, key_id);
 	db_arg_int8(&args, at_us);
 	store_arg_effects(&args, effects);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_NOT_FOUND : status;
 }
@@ -217,7 +221,7 @@ enum status store_key_rotate(struct store *store, const struct key *key, const u
 	    "d AS (UPDATE key_secret SET expires_at_us = least(coalesce(expires_at_us, $6), $6) FROM w "
 	    "WHERE project_id = $1 AND key_id = $2), "
 	    "s AS (INSERT INTO key_secret (secret_hash, project_id, key_id, expires_at_us) SELECT $5, $1, $2, $7 FROM "
-	    "w), " SQL_OUTBOX("$8") ", " SQL_OPERATION("$9", "$10", "$11", "$12", "$13") " SELECT 1 FROM w",
+	    "w), " SQL_OUTBOX("$8", "$14") ", " SQL_OPERATION("$9", "$10", "$11", "$12", "$13") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -229,6 +233,7 @@ enum status store_key_rotate(struct store *store, const struct key *key, const u
 	db_arg_int8(&args, old_until_us);
 	db_arg_int8_or_null(&args, key->expires_at_us != 0, key->expires_at_us);
 	store_arg_effects(&args, effects);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }

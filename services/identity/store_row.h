@@ -16,8 +16,9 @@ MUST_USE enum status store_row_user(const struct db_rows *rows, int row, int fir
                                     struct user *ret_user);
 
 /* The last statements of a user's change: outbox row and operation record, driven from w. Parameters $a..$f as
- * store_arg_effects appends them. */
-#define SQL_OUTBOX(a) "o AS (INSERT INTO outbox (project_id, event) SELECT $1, " a " FROM w)"
+ * store_arg_effects appends them; revokes: effects->revokes. */
+#define SQL_OUTBOX(a, revokes)                                                                                         \
+	"o AS (INSERT INTO outbox (project_id, event, revokes) SELECT $1, " a ", " revokes " FROM w)"
 #define SQL_OPERATION(b, c, d, e, f)                                                                                   \
 	"p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "                  \
 	"SELECT $1, " b ", " c ", " d ", " e ", " f " FROM w WHERE " b " IS NOT NULL)"

@@ -136,7 +136,8 @@ enum status store_user_create(struct store *store, const struct store_user_write
 	        "$23") " RETURNING 1), "
 	               "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $3, $21, 1 FROM w "
 	               "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + 1), " SQL_OUTBOX(
-	                   "$24") ", " SQL_OPERATION("$25", "$26", "$27", "$28",
+	                   "$24",
+	                   "$31") ", " SQL_OPERATION("$25", "$26", "$27", "$28",
 	                                             "$29") ", "
 	                                                    "l AS (INSERT INTO login_id (project_id, value, user_id) "
 	                                                    "SELECT $1, v, $2 FROM w, unnest($22) v) "
@@ -147,6 +148,7 @@ enum status store_user_create(struct store *store, const struct store_user_write
 	args_add_user(&args, store, write);
 	store_arg_effects(&args, effects);
 	db_arg_int8(&args, write->user->created_at_us);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }
@@ -167,7 +169,7 @@ enum status store_user_update(struct store *store, const struct store_user_write
 	               "SELECT $1, s.status, $21, s.n FROM w, (VALUES ($3, 1), ($32, -1)) s (status, n) WHERE $3 <> "
 	               "$32 "
 	               "ORDER BY s.status ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n + "
-	               "excluded.n), " SQL_OUTBOX("$24") ", " SQL_OPERATION(
+	               "excluded.n), " SQL_OUTBOX("$24", "$35") ", " SQL_OPERATION(
 	                   "$25", "$26", "$27", "$28",
 	                   "$29") ", "
 	                          "d AS (DELETE FROM login_id USING w WHERE cardinality($33) > 0 AND project_id = $1 "
@@ -186,6 +188,7 @@ enum status store_user_update(struct store *store, const struct store_user_write
 	db_arg_int2(&args, write->before->status);
 	db_arg_texts(&args, store->arena, write->logins_removed, write->logins_removed_count);
 	db_arg_text(&args, write->before->password_hash);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }
@@ -198,14 +201,16 @@ enum status store_user_delete(struct store *store, const struct user *before, in
 	    "WITH w AS (DELETE FROM users WHERE project_id = $1 AND user_id = $2 AND version = $3 AND epoch = $4 "
 	    "RETURNING 1), "
 	    "c AS (INSERT INTO user_count AS t (project_id, status, shard, n) SELECT $1, $5, $6, -1 FROM w "
-	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n - 1), " SQL_OUTBOX("$7") ", " SQL_OPERATION(
-	        "$8", "$9", "$10", "$11",
-	        "$12") ", "
-	               "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND value = $13 AND user_id = $2), "
-	               "m AS (DELETE FROM login_id USING w WHERE cardinality($14) > 0 AND project_id = $1 AND value = "
-	               "ANY ($14) "
-	               "AND user_id = $2) "
-	               "SELECT 1 FROM w",
+	    "ON CONFLICT (project_id, status, shard) DO UPDATE SET n = t.n - 1), " SQL_OUTBOX(
+	        "$7", "$15") ", " SQL_OPERATION("$8", "$9", "$10", "$11",
+	                                        "$12") ", "
+	                                               "l AS (DELETE FROM login_id USING w WHERE project_id = $1 AND "
+	                                               "value = $13 AND user_id = $2), "
+	                                               "m AS (DELETE FROM login_id USING w WHERE cardinality($14) > 0 "
+	                                               "AND project_id = $1 AND value = "
+	                                               "ANY ($14) "
+	                                               "AND user_id = $2) "
+	                                               "SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -218,6 +223,7 @@ enum status store_user_delete(struct store *store, const struct user *before, in
 	store_arg_effects(&args, effects);
 	db_arg_text(&args, before->email);
 	db_arg_texts(&args, store->arena, (const char *const *)before->login_ids, before->login_id_count);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }
@@ -227,7 +233,8 @@ enum status store_user_bump_epoch(struct store *store, const struct user *before
 	static const struct db_stmt stmt = {
 	    "user_bump_epoch",
 	    "WITH w AS (UPDATE users SET epoch = $3 + 1 WHERE project_id = $1 AND user_id = $2 AND epoch = $3 "
-	    "RETURNING 1), " SQL_OUTBOX("$4") ", " SQL_OPERATION("$5", "$6", "$7", "$8", "$9") " SELECT 1 FROM w",
+	    "RETURNING 1), " SQL_OUTBOX("$4", "$10") ", " SQL_OPERATION("$5", "$6", "$7", "$8",
+	                                                                "$9") " SELECT 1 FROM w",
 	    DB_WRITE};
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -235,6 +242,7 @@ enum status store_user_bump_epoch(struct store *store, const struct user *before
 	db_arg_id(&args, &before->id);
 	db_arg_int8(&args, before->epoch);
 	store_arg_effects(&args, effects);
+	db_arg_bool(&args, effects->revokes);
 	enum status status = store_run(store, &stmt, &args, &rows);
 	return status == ST_OK && rows.count == 0 ? ST_ABORTED : status;
 }

@@ -90,7 +90,7 @@ static const struct db_stmt create_session = {
     "ip_address, user_agent) "
     "VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $8, $8, $9, $10, $11, $12, $13, $14) "
     "ON CONFLICT (project_id, session_id) DO NOTHING RETURNING project_id), "
-    "o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $15 FROM w), "
+    "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $15, $20 FROM w), "
     "k AS (INSERT INTO known_network AS known (project_id, login_key, network_key, seen_at_us) "
     "SELECT project_id, $16, $17, $8 FROM w ON CONFLICT (project_id, login_key, network_key) "
     "DO UPDATE SET seen_at_us = EXCLUDED.seen_at_us WHERE known.seen_at_us < EXCLUDED.seen_at_us - $19), "
@@ -123,6 +123,7 @@ enum status store_create_session(const struct store *store, const struct session
 	arg_fixed(&args, keys->network, sizeof(keys->network));
 	arg_fixed(&args, keys->pair, sizeof(keys->pair));
 	db_arg_int8(&args, DAY_US);
+	db_arg_bool(&args, event->revokes);
 	enum status status = db_run(store->db, &create_session, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK)
 		*ret_created = rows.count > 0;
@@ -160,21 +161,24 @@ enum status store_rotate_token(const struct store *store, const struct store_rot
 #define END_ONE                                                                                                        \
 	"WITH w AS (UPDATE session SET ended_at_us = $3, end_reason = $4, purge_at_us = $5 "                           \
 	"WHERE project_id = $1 AND session_id = $2 AND ended_at_us IS NULL"
-#define END_EVENT " RETURNING project_id), o AS (INSERT INTO outbox (project_id, event) SELECT project_id, $6 FROM w)"
+#define END_EVENT(revokes)                                                                                             \
+	" RETURNING project_id), o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, "            \
+	"$6, " revokes " FROM w)"
 
-static const struct db_stmt end_session = {"end_session", END_ONE END_EVENT " SELECT project_id FROM w", DB_WRITE};
+static const struct db_stmt end_session = {"end_session", END_ONE END_EVENT("$7") " SELECT project_id FROM w",
+                                           DB_WRITE};
 
 static const struct db_stmt end_session_operation = {
     "end_session_operation",
-    END_ONE " AND expires_at_us > $3" END_EVENT
-            ", p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "
-            "SELECT project_id, $7, $8, $9, $10, $11 FROM w) SELECT project_id FROM w",
+    END_ONE " AND expires_at_us > $3" END_EVENT(
+        "$12") ", p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "
+               "SELECT project_id, $7, $8, $9, $10, $11 FROM w) SELECT project_id FROM w",
     DB_WRITE};
 
 static const struct db_stmt end_reused = {
     "end_reused",
-    END_ONE " AND current_hash <> $7 AND (previous_hash IS DISTINCT FROM $7 OR rotated_at_us < $8)" END_EVENT
-            " SELECT project_id FROM w",
+    END_ONE " AND current_hash <> $7 AND (previous_hash IS DISTINCT FROM $7 OR rotated_at_us < $8)" END_EVENT(
+        "$9") " SELECT project_id FROM w",
     DB_WRITE};
 
 static void arg_ending(struct db_args *args, const struct store *store, const struct id *id,
@@ -197,6 +201,7 @@ enum status store_end_session(const struct store *store, const struct store_endi
 	arg_ending(&args, store, &ending->session, ending);
 	if (ending->operation != NULL)
 		arg_operation(&args, ending->operation);
+	db_arg_bool(&args, ending->event.revokes);
 	enum status status = db_run(store->db, stmt, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK)
 		*ret_ended = rows.count > 0;
@@ -212,6 +217,7 @@ enum status store_end_reused(const struct store *store, const struct store_endin
 	arg_ending(&args, store, &ending->session, ending);
 	db_arg_bytes(&args, presented_hash, SHA256_SIZE);
 	db_arg_int8(&args, ending->now_us - RULES_REPLAY_WINDOW_US);
+	db_arg_bool(&args, ending->event.revokes);
 	enum status status = db_run(store->db, &end_reused, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK)
 		*ret_ended = rows.count > 0;
@@ -223,7 +229,7 @@ static const struct db_stmt end_user = {
     "WITH w AS (UPDATE session SET ended_at_us = $3, end_reason = $4, purge_at_us = $5 "
     "WHERE project_id = $1 AND user_id = $2 AND ended_at_us IS NULL AND epoch < $12 RETURNING project_id), "
     "n AS (SELECT count(*) AS ended FROM w), "
-    "o AS (INSERT INTO outbox (project_id, event) SELECT $1, $6 FROM n WHERE ended > 0), "
+    "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT $1, $6, $13 FROM n WHERE ended > 0), "
     "p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us) "
     "VALUES ($1, $7, $8, $9, $10, $11)) "
     "SELECT ended FROM n",
@@ -238,6 +244,7 @@ enum status store_end_user(const struct store *store, const struct id *user, int
 	arg_ending(&args, store, user, ending);
 	arg_operation(&args, ending->operation);
 	db_arg_int8(&args, epoch);
+	db_arg_bool(&args, ending->event.revokes);
 	enum status status = db_run(store->db, &end_user, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK)
 		*ret_ended = db_int(&rows, 0, 0);
@@ -339,7 +346,7 @@ static const struct db_stmt count_failure = {
     "purge_at_us = CASE WHEN t.purge_at_us <= EXCLUDED.last_us THEN EXCLUDED.purge_at_us "
     "WHEN t.kind <> 1 THEN t.purge_at_us "
     "WHEN t.failures + 1 >= $6 THEN $7 ELSE EXCLUDED.purge_at_us END) "
-    "INSERT INTO outbox (project_id, event) VALUES ($1, $8)",
+    "INSERT INTO outbox (project_id, event, revokes) VALUES ($1, $8, $9)",
     DB_WRITE};
 
 /* Whole hours, so that the indexed column of a busy counter seldom changes. */
@@ -370,6 +377,7 @@ enum status store_count_failure(const struct store *store, const struct throttle
 	db_arg_int8(&args, RULES_FREE_FAILURES);
 	db_arg_int8(&args, ceil_hour_us(now_us + RULES_PAIR_LONG_US));
 	db_arg_bytes(&args, event->data, event->len);
+	db_arg_bool(&args, event->revokes);
 	return db_run(store->db, &count_failure, &args, store->arena, store->deadline_us, NULL);
 }
 

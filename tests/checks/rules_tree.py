@@ -68,10 +68,17 @@ def statements(text):
 
 
 def check_common_schema(tree):
-    common = statements(tree.read("common/ledger/schema/common.sql"))
-    return [f"{path} does not begin with the statements of common/ledger/schema/common.sql" for path in tree.files
-            if re.fullmatch(r"services/\w+/schema/0001_\w+\.sql", path)
-            and not statements(tree.read(path)).startswith(common)]
+    """What common/ledger/schema adds to a schema: common.sql begins each first migration, every other file is one in each service."""
+    folder = "common/ledger/schema/"
+    common, wrong = statements(tree.read(folder + "common.sql")), []
+    for first in [path for path in tree.files if re.fullmatch(r"services/\w+/schema/0001_\w+\.sql", path)]:
+        if not statements(tree.read(first)).startswith(common):
+            wrong.append(f"{first} does not begin with the statements of {folder}common.sql")
+        own = [path for path in tree.files if path.startswith(os.path.dirname(first) + "/")]
+        for name in [path.removeprefix(folder) for path in tree.files if path.startswith(folder) and not path.endswith("common.sql")]:
+            if not any(path.endswith("_" + name) and tree.read(path) == tree.read(folder + name) for path in own):
+                wrong.append(f"{os.path.dirname(first)} has no migration like {folder}{name}")
+    return wrong
 
 
 def processes(tree):

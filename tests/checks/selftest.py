@@ -64,6 +64,11 @@ BAD_CONTRACTS = [
     ("proto/errors.txt", "5   already_exists -> 50  already_exists", "expected 5"),
     ("proto/errors.txt", "409 no   A resource -> 409 maybe A resource", "not a row"),
     ("proto/processes.txt", "identity   1 7001 -> identity   1", "not a row"),
+    ("proto/processes.txt", "claims,signing_key -> claims", "signing_key_rotated: no process"),
+    ("proto/events.proto", "@revokes signing_keys -> @revokes keys", "@revokes must be one of"),
+    ("proto/events.proto", "@audience user -> @audience all", "@audience must be"),
+    ("proto/events.proto", "@audience user -> @audienc user", "unknown annotation"),
+    ("proto/identity.proto", "USER_STATUS_INVITED = 1; -> // @revokes user\n  USER_STATUS_INVITED = 1;", "is no event"),
 ]
 
 

@@ -70,7 +70,7 @@ Test(identity_keys, projects)
 	request.name = (char *)"";
 	cr_assert_str_eq(world_outcome(world_call(M_IDENTITY_CREATE_PROJECT, &request, &created)),
 	                 "invalid_argument name");
-	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "2");
+	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox WHERE NOT revokes"), "2");
 	/* There is one platform. */
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM project WHERE platform"), "1");
 }
@@ -136,6 +136,7 @@ Test(identity_keys, life_of_a_key)
 	cr_assert_eq(world_call(M_IDENTITY_LIST_KEYS, &list, &keys), ST_OK);
 	cr_assert(keys->n_data == 1 && keys->total == 1);
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "4");
+	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox WHERE revokes"), "3", "two rotations and the end");
 }
 
 /* Nobody hands out what they do not have, and a call without a key hands out nothing. */

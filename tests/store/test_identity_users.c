@@ -160,6 +160,7 @@ Test(identity_users, update)
 	cr_assert(changed->has_password);
 	cr_assert_str_eq(world_sql("SELECT epoch FROM users WHERE status = 3"), "2");
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox WHERE position('argon2'::bytea IN event) > 0"), "0");
+	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox WHERE revokes"), "2", "disabled, and a new password");
 	char *bad[] = {"status"};
 	request.password = NULL;
 	request.null_fields = bad;

@@ -51,6 +51,7 @@ Test(session_refresh_store, a_spent_token_ends_the_family_once)
 		free_job(&jobs[i]);
 	}
 	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), events + 1, "one event");
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox WHERE revokes"), 1);
 	cr_assert_eq(ask_number("SELECT count(*) FROM session WHERE end_reason = 'refresh_reused'"), 1);
 	cr_assert_eq(refresh(second, NULL), ST_INVALID_TOKEN, "the thief and the owner are both out");
 }

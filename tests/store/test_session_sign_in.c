@@ -79,7 +79,7 @@ Test(session_store, parallel_guesses_are_bounded)
 	cr_assert_leq(world.verified, 64);
 	cr_assert_eq(refused, WAYS - world.verified);
 	cr_assert_eq(ask_number("SELECT failures FROM throttle WHERE kind = 1"), world.verified);
-	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), world.verified);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox WHERE NOT revokes"), world.verified);
 	for (size_t i = 0; i < THROTTLE_FLIGHTS_MAX; i++)
 		cr_assert_eq(world.state.flights.slots[i].count, 0);
 }
@@ -288,6 +288,7 @@ Test(session_store, ends_one_session_once)
 	}
 	cr_assert_eq(ended, 1);
 	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 2);
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox WHERE revokes"), 1);
 	cr_assert_eq(ask_number("SELECT count(*) FROM operation"), 1);
 	cr_assert(!check_active(session_id, world.epoch));
 	free_job(&job);
@@ -308,6 +309,7 @@ Test(session_store, ends_all_sessions_of_a_user)
 	arena_free(&job.call.arena);
 	cr_assert_eq(ask_number("SELECT count(*) FROM session WHERE ended_at_us IS NULL"), 0);
 	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 4, "one event for all");
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox WHERE revokes"), 1);
 	cr_assert_eq(refresh(token, NULL), ST_INVALID_TOKEN);
 	cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
 	cr_assert_eq(refresh(token, NULL), ST_OK, "a new session lives");
