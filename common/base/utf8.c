@@ -68,3 +68,22 @@ bool utf8_valid(const char *text, size_t len_bytes)
 {
 	return utf8_valid_prefix(text, len_bytes) == len_bytes;
 }
+
+size_t utf8_cut(const char *text, size_t max_bytes)
+{
+	size_t len = strnlen(text, max_bytes + 1);
+
+	if (len <= max_bytes)
+		return len;
+	for (len = max_bytes; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
+		;
+	return len;
+}
+
+bool utf8_is_ascii(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text >= 0x80)
+			return false;
+	return true;
+}

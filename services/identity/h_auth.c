@@ -1,6 +1,7 @@
 /* Credentials and authorization, for the session service. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/login.h"
 #include "record.h"
 #include "rules.h"
 #include "service.h"
@@ -109,15 +110,6 @@ static enum status user_activate(struct call *call, struct user *user)
 	return status;
 }
 
-static enum status login_find(struct call *call, const char *login_id, struct user *ret_user)
-{
-	char login[RULES_LOGIN_SIZE];
-	struct store store = identity_store(call);
-	if (rules_login_canonical(login_id, login))
-		return ST_NOT_FOUND;
-	return store_user_by_login(&store, login, ret_user);
-}
-
 /* Whether what was found out about `user` holds for the row as it is now: a changed password moves the epoch, a renewed hash
  * does not. */
 static bool user_unmoved(const struct user *user, const struct user *now)
@@ -128,13 +120,13 @@ static bool user_unmoved(const struct user *user, const struct user *now)
 	       (user->password_hash && now->password_hash && strcmp(user->password_hash, now->password_hash) == 0);
 }
 
-/* The user with this login id and password, as the row is after the hash was computed, which takes its time: what was revoked,
- * disabled or changed meanwhile counts as done before. */
-static enum status user_authenticate(struct call *call, const char *login_id, const char *password,
-                                     struct user *ret_user)
+/* The user with this canonical login id and this password, as the row is after the hash was computed, which takes its time: what
+ * was revoked, disabled or changed meanwhile counts as done before. */
+static enum status user_authenticate(struct call *call, const char *login, const char *password, struct user *ret_user)
 {
+	struct store store = identity_store(call);
 	struct user user = {0}, now = {0};
-	enum status status = login_find(call, login_id, &user);
+	enum status status = store_user_by_login(&store, login, &user);
 	for (int i = 0; i < IDENTITY_TRIES; i++) {
 		if (status != ST_OK && status != ST_NOT_FOUND)
 			return status;
@@ -143,7 +135,7 @@ static enum status user_authenticate(struct call *call, const char *login_id, co
 			return status;
 		if (user.status != USER_DISABLED)
 			password_renew(call, &user, password);
-		status = login_find(call, login_id, &now);
+		status = store_user_by_login(&store, login, &now);
 		if (status == ST_OK && user_unmoved(&user, &now)) {
 			*ret_user = now;
 			return ST_OK;
@@ -156,12 +148,14 @@ static enum status user_authenticate(struct call *call, const char *login_id, co
 enum status h_verify_password(struct call *call, const Identity__VerifyPasswordRequest *request,
                               Identity__Authorization *reply)
 {
+	char login[LOGIN_SIZE];
 	struct user user;
-	if (!request->login_id || !request->login_id[0])
-		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "It is required");
+	login_reason reason = login_canonical(request->login_id ? request->login_id : "", login);
+	if (reason)
+		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "%s", reason);
 	if (!request->password || !request->password[0] || strlen(request->password) > RULES_PASSWORD_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "It has 1 to 1024 bytes");
-	enum status status = user_authenticate(call, request->login_id, request->password, &user);
+	enum status status = user_authenticate(call, login, request->password, &user);
 	if (status == ST_OK && user.status == USER_INVITED)
 		status = user_activate(call, &user);
 	if (status == ST_OK && user.status == USER_DISABLED)

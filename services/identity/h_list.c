@@ -1,5 +1,6 @@
 /* Users: lists, search, look-up of many. */
 #include "base/buf.h"
+#include "base/login.h"
 #include "base/utf8.h"
 #include "record.h"
 #include "rules.h"
@@ -26,7 +27,7 @@ static const char *const order_names[] = {
 /* ---- cursor: order, id, then the sort key, as base64url ---- */
 
 #define CURSOR_HEAD_BYTES (1 + ID_SIZE)
-#define CURSOR_MAX_BYTES (CURSOR_HEAD_BYTES + RULES_LOGIN_MAX_BYTES)
+#define CURSOR_MAX_BYTES (CURSOR_HEAD_BYTES + LOGIN_MAX_BYTES)
 
 static bool order_is_email(enum user_order order)
 {
@@ -280,10 +281,10 @@ static enum status lookup_add_emails(struct call *call, struct lookup *lookup, c
 {
 	const char **logins = (const char **)lookup->query.logins;
 	for (size_t i = 0; i < count; i++) {
-		char email[RULES_LOGIN_SIZE];
+		char email[LOGIN_SIZE];
 		struct wanted *wanted = &lookup->wanted[lookup->count++];
 		*wanted = (struct wanted){.kind = WANTED_EMAIL, .given = texts[i]};
-		wanted->valid = !rules_email_canonical(texts[i], email);
+		wanted->valid = !login_email(texts[i], email);
 		if (!wanted->valid)
 			continue;
 		wanted->value = arena_strdup(call->arena, email);

@@ -2,6 +2,7 @@
 #include "record.h"
 
 #include "base/buf.h"
+#include "base/login.h"
 #include "rules.h"
 #include "json/pbjson.h"
 
@@ -75,10 +76,10 @@ static enum status apply_texts(struct call *call, const struct record_input *inp
 
 static enum status apply_email(struct call *call, const struct record_input *input, struct user *user)
 {
-	char email[RULES_LOGIN_SIZE];
+	char email[LOGIN_SIZE];
 	if (!input->email)
 		return ST_OK;
-	rules_reason reason = rules_email_canonical(input->email, email);
+	login_reason reason = login_email(input->email, email);
 	if (reason)
 		return refuse(call, "email", reason);
 	if (text_equal(user->email, email))
@@ -108,7 +109,7 @@ static size_t texts_unique(const char **texts, size_t count)
 
 static enum status apply_login_ids(struct call *call, const struct record_input *input, struct user *user)
 {
-	char login[RULES_LOGIN_SIZE];
+	char login[LOGIN_SIZE];
 	size_t kept_count = input->login_id_count > 0 ? 0 : user->login_id_count;
 	if (input->login_id_count > RULES_LOGIN_IDS_MAX)
 		return refuse(call, "login_ids", "A user has at most 20 additional login ids");
@@ -121,7 +122,7 @@ static enum status apply_login_ids(struct call *call, const struct record_input 
 	user->login_ids = own;
 	user->login_id_count = kept_count;
 	for (size_t i = 0; i < input->login_id_count; i++) {
-		rules_reason reason = rules_login_canonical(input->login_ids[i], login);
+		login_reason reason = login_canonical(input->login_ids[i], login);
 		if (reason)
 			return call_fail(call, ST_INVALID_ARGUMENT, arena_printf(call->arena, "login_ids[%zu]", i),
 			                 "%s", reason);

@@ -1,5 +1,5 @@
-/* Canonical forms and limits of what a user record may hold. Pure functions: no allocation kept, any thread.
- * All texts that come in are valid UTF-8 without NUL (checked at the bus). */
+/* Limits of what a user record may hold, and the folding of what is searched; login ids have their own header (base/login.h).
+ * Pure functions: no allocation kept, any thread. All texts that come in are valid UTF-8 without NUL (checked at the bus). */
 #pragma once
 
 #include "base/buf.h"
@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RULES_LOGIN_MAX_BYTES 320
-#define RULES_LOGIN_SIZE (RULES_LOGIN_MAX_BYTES + 1)
 #define RULES_LOGIN_IDS_MAX 20
 #define RULES_NAME_MAX_BYTES 400
 #define RULES_EXTERNAL_ID_MAX_BYTES 255
@@ -22,14 +20,6 @@
 
 /* Why a value was refused: one static sentence, or NULL when it is acceptable. */
 typedef const char *rules_reason;
-
-/* Canonical form of an e-mail address: a local part of ASCII in lower case, another one in NFC and otherwise unchanged (no
- * Unicode folding); the domain as A-labels in lower case. Equal mailboxes give equal texts. */
-MUST_USE rules_reason rules_email_canonical(const char *email, char ret_email[RULES_LOGIN_SIZE]);
-
-/* What a login id is stored and looked up as: the canonical form when it is an e-mail address, else NFKC with case folding.
- * Refuses control, format and unassigned characters, and spaces at either end. */
-MUST_USE rules_reason rules_login_canonical(const char *login_id, char ret_login[RULES_LOGIN_SIZE]);
 
 MUST_USE rules_reason rules_phone_check(const char *phone);                 /* E.164: + and 7..15 digits */
 MUST_USE rules_reason rules_text_check(const char *text, size_t max_bytes); /* 1..max_bytes, no control characters */

@@ -17,9 +17,11 @@ DOORS = {
     "libpq": (r"libpq-fe\.h", ["common/db/*"]),
     "openssl": (r"openssl/.*|jwt\.h", ["common/base/secret*.c", "common/base/token*.c", "services/claims/jws*.c",
                                        "services/claims/keyring*.c"]),
+    "text-libraries": (r"idn2\.h|utf8proc\.h", ["common/base/login.c", "services/identity/rules.c"]),
     "password-libraries": (r"sodium\.h|argon2\.h|crypt\.h", ["services/identity/password*.c"]),
 }
-RULES_MAY = {"base/status.h", "base/buf.h", "base/clock.h", "base/arena.h", "json/pbjson.h", "base/secret.h"}   # secret.h: struct id
+RULES_MAY = {"base/status.h", "base/buf.h", "base/clock.h", "base/arena.h", "base/utf8.h", "json/pbjson.h",
+             "base/secret.h"}   # secret.h: struct id
 # Contracts of common/ that carry a deadline, an arena and outputs besides their subject. A new one needs a reason.
 MANY_PARAMS = {"client_send", "client_send_replica", "client_subscribe", "db_run", "db_text_array", "pbjson_object",
                "pbjson_parse", "token_verify"}

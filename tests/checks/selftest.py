@@ -17,6 +17,7 @@ PLANTS = {
     "door-civetweb": ("gateway/http/planted.c", C + "#include <civetweb.h>\n", "gateway/http/planted.c"),
     "door-libpq": ("services/audit/store_planted.c", C + "#include <libpq-fe.h>\n", "store_planted.c"),
     "door-openssl": ("services/session/planted.c", C + "#include <openssl/evp.h>\n", "session/planted.c"),
+    "door-text-libraries": ("services/session/planted.c", C + "#include <utf8proc.h>\n", "session/planted.c"),
     "door-password-libraries": ("services/claims/planted.c", C + "#include <argon2.h>\n", "claims/planted.c"),
     "includes": ("common/base/planted.c", C + '#include "../../services/identity/store.h"\n', "common/base/planted.c"),
     "rooms": ("common/base/planted.c", C + '#include "bus/client.h"\n', "base does not stand on bus"),
