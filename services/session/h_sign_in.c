@@ -3,13 +3,12 @@
 
 #include <string.h>
 
-#define LOGIN_ID_MAX_BYTES 320
 #define PASSWORD_MAX_BYTES 1024
 #define USER_AGENT_MAX_BYTES 512
 
 /* What a sign-in request says, checked. */
 struct sign_in {
-	const char *login_id;
+	char login[LOGIN_SIZE]; /* canonical */
 	const char *password;
 	char ip_text[INET6_ADDRSTRLEN];
 	const char *ip_address; /* ip_text, or NULL when not told */
@@ -19,16 +18,22 @@ struct sign_in {
 
 static enum status check_login(struct call *call, const Session__CreateSessionRequest *request, struct sign_in *sign_in)
 {
-	const char *field = request->login_id != NULL ? "login_id" : "email";
+	char email[LOGIN_SIZE];
+	login_reason reason;
 
-	if (request->login_id == NULL && request->email == NULL)
+	if (!request->login_id && !request->email)
 		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "Give login_id or email");
-	if (request->login_id != NULL && request->email != NULL && strcmp(request->login_id, request->email) != 0)
+	/* What nobody can be called is a slip of the client, not a guess: it is named, and counts nowhere. */
+	reason = request->login_id ? login_typed(request->login_id, sign_in->login) : NULL;
+	if (reason)
+		return call_fail(call, ST_INVALID_ARGUMENT, "login_id", "%s", reason);
+	reason = request->email ? login_typed(request->email, email) : NULL;
+	if (reason)
+		return call_fail(call, ST_INVALID_ARGUMENT, "email", "%s", reason);
+	if (request->login_id && request->email && strcmp(sign_in->login, email) != 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "email", "login_id and email name different users");
-	sign_in->login_id = request->login_id != NULL ? request->login_id : request->email;
-	size_t len = strnlen(sign_in->login_id, LOGIN_ID_MAX_BYTES + 1);
-	if (len == 0 || len > LOGIN_ID_MAX_BYTES)
-		return call_fail(call, ST_INVALID_ARGUMENT, field, "Must have 1 to %d bytes", LOGIN_ID_MAX_BYTES);
+	if (!request->login_id)
+		memcpy(sign_in->login, email, sizeof(email));
 	return ST_OK;
 }
 
@@ -86,7 +91,7 @@ static enum status verify_password(struct call *call, const struct store *store,
 
 	if (status != ST_OK)
 		return status;
-	request.login_id = (char *)sign_in->login_id;
+	request.login_id = (char *)sign_in->login;
 	request.password = (char *)sign_in->password;
 	status = state->peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
 	/* The slot is held until the failure is counted: the next guess must see it. */
@@ -206,7 +211,7 @@ enum status h_create_session(struct call *call, const Session__CreateSessionRequ
 	enum status status = sign_in != NULL ? check_request(call, request, sign_in) : ST_RESOURCE_EXHAUSTED;
 
 	if (status == ST_OK) {
-		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login_id, sign_in->ip_address,
+		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login, sign_in->ip_address,
 		                   &sign_in->keys);
 		status = verify_password(call, &store, sign_in, &auth);
 	}

@@ -5,12 +5,8 @@
 #include "store.h"
 
 #include <arpa/inet.h>
-#include <idn2.h>
-#include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
-#define LOGIN_ID_MAX_BYTES 320
 #define NETWORK_MAX_BYTES 7 /* family and up to 48 bits */
 
 bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN])
@@ -47,79 +43,11 @@ static size_t network_of(const char *ip_address, uint8_t ret_network[NETWORK_MAX
 	return 1;
 }
 
-/* Compatibility forms, case and invisible characters folded as identity folds login ids; malloced, NULL on failure. */
-static char *fold_unicode(const char *text)
-{
-	utf8proc_uint8_t *folded = NULL;
-	const utf8proc_option_t options = UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_COMPOSE |
-	                                  UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
-
-	if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &folded, options) < 0)
-		return NULL;
-	return (char *)folded;
-}
-
-/* Lower case in ASCII, the ideographic full stop of domains as a dot, no outer spaces, cut. */
-static size_t fold_ascii(const char *text, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
-{
-	size_t len = 0;
-
-	while (*text == ' ' || *text == '\t')
-		text++;
-	for (; *text != '\0' && len < LOGIN_ID_MAX_BYTES; text++) {
-		if (strncmp(text, "\xe3\x80\x82", 3) == 0) {
-			ret_folded[len++] = '.';
-			text += 2;
-		} else {
-			ret_folded[len++] = (uint8_t)(*text >= 'A' && *text <= 'Z' ? *text - 'A' + 'a' : *text);
-		}
-	}
-	while (len > 0 && (ret_folded[len - 1] == ' ' || ret_folded[len - 1] == '\t'))
-		len--;
-	return len;
-}
-
-/* With the labels of the domain as letters: identity keeps them as A-labels, whichever way they came. Malloced; NULL when there is
- * no domain or none that can be read. */
-static char *show_domain(const char *login_id)
-{
-	char *domain = NULL, *shown = NULL;
-	size_t local_len = strlen(login_id);
-
-	while (local_len > 0 && login_id[local_len - 1] != '@')
-		local_len--;
-	if (local_len == 0 || idn2_to_unicode_8z8z(login_id + local_len, &domain, 0) != IDN2_OK)
-		return NULL;
-	size_t domain_len = strlen(domain);
-	shown = malloc(local_len + domain_len + 1);
-	if (shown != NULL) {
-		memcpy(shown, login_id, local_len);
-		memcpy(shown + local_len, domain, domain_len + 1);
-	}
-	idn2_free(domain);
-	return shown;
-}
-
-/* At least as coarse as identity's canonical form: spellings of one login id must not have counters of their own.
- * Twice, because folding can produce what normalising changes again, and what A-labels stand for has to be folded too. */
-static size_t fold_login(const char *login_id, uint8_t ret_folded[LOGIN_ID_MAX_BYTES])
-{
-	char *once = fold_unicode(login_id);
-	char *shown = once != NULL ? show_domain(once) : NULL;
-	char *twice = once != NULL ? fold_unicode(shown != NULL ? shown : once) : NULL;
-	size_t len = fold_ascii(twice != NULL ? twice : login_id, ret_folded);
-
-	free(once);
-	free(shown);
-	free(twice);
-	return len;
-}
-
 struct key_parts {
 	const struct id *project;
 	const uint8_t *network;
 	size_t network_len;
-	const uint8_t *login;
+	const char *login;
 	size_t login_len;
 };
 
@@ -127,7 +55,7 @@ struct key_parts {
 static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, const struct key_parts *parts,
                      uint8_t ret_key[THROTTLE_KEY_SIZE])
 {
-	uint8_t data[1 + ID_SIZE + 1 + NETWORK_MAX_BYTES + LOGIN_ID_MAX_BYTES];
+	uint8_t data[1 + ID_SIZE + 1 + NETWORK_MAX_BYTES + LOGIN_MAX_BYTES];
 	uint8_t mac[SHA256_SIZE];
 	size_t len = 0;
 
@@ -145,15 +73,14 @@ static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, co
 	memcpy(ret_key, mac, THROTTLE_KEY_SIZE);
 }
 
-void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login_id,
+void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login,
                         const char *ip_address, struct throttle_keys *ret_keys)
 {
 	uint8_t network[NETWORK_MAX_BYTES];
-	uint8_t login[LOGIN_ID_MAX_BYTES];
-	struct key_parts parts = {.project = project, .network = network, .login = login};
+	struct key_parts parts = {
+	    .project = project, .network = network, .login = login, .login_len = strnlen(login, LOGIN_MAX_BYTES)};
 
 	parts.network_len = network_of(ip_address, network);
-	parts.login_len = fold_login(login_id, login);
 	make_key(key, THROTTLE_PAIR, &parts, ret_keys->pair);
 	make_key(key, THROTTLE_LOGIN, &parts, ret_keys->login);
 	make_key(key, THROTTLE_NETWORK, &parts, ret_keys->network);

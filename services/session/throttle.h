@@ -4,6 +4,7 @@
  * login id and no address of a stranger. */
 #pragma once
 
+#include "base/login.h"
 #include "base/secret.h"
 #include "process/process.h"
 #include "rules.h"
@@ -25,9 +26,9 @@ struct throttle_keys {
 /* Canonical form of an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes IPv4. False when text is no address. */
 bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN]);
 
-/* login_id: spellings that identity takes for one are one. ip_address: canonical, NULL = unknown; addresses of one IPv4 /24
- * or IPv6 /48 are one network. Pure, any thread. */
-void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login_id,
+/* login: canonical (base/login.h). ip_address: canonical, NULL = unknown; addresses of one IPv4 /24 or IPv6 /48 are one network.
+ * Pure, any thread. */
+void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login,
                         const char *ip_address, struct throttle_keys *ret_keys);
 
 /* Attempts being hashed now in this process: bounds how many guesses run ahead of their counter. Loop's thread only. */

@@ -166,6 +166,10 @@ Test(session_store, checks_the_request)
 	    {"", NULL, "right", NULL, NULL, "login_id"},
 	    {NULL, "", "right", NULL, NULL, "email"},
 	    {"a", "b", "right", NULL, NULL, "email"},
+	    {" \t", NULL, "right", NULL, NULL, "login_id"},
+	    {"an\u200bn", NULL, "right", NULL, NULL, "login_id"},
+	    {NULL, "an\nn@example.com", "right", NULL, NULL, "email"},
+	    {"a", "a\u202e", "right", NULL, NULL, "email"},
 	    {"a", NULL, NULL, NULL, NULL, "password"},
 	    {"a", NULL, "", NULL, NULL, "password"},
 	    {"a", NULL, long_text, NULL, NULL, "password"},
@@ -189,6 +193,20 @@ Test(session_store, checks_the_request)
 		free_job(&job);
 	}
 	cr_assert_eq(world.verified, 0);
+	cr_assert_eq(ask_number("SELECT count(*) FROM throttle"), 0, "a slip counts nowhere");
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 0);
+}
+
+Test(session_store, understands_white_space_around_a_login_id)
+{
+	struct job job = sign_in_job(" Ann\u3000", "right", HOME);
+	Session__CreateSessionRequest *request = (Session__CreateSessionRequest *)job.request;
+
+	request->email = (char *)"ann\n";
+	run_jobs(&job, 1);
+	cr_assert_eq(job.status, ST_OK);
+	cr_assert_str_eq(world.login, "ann", "identity is asked for the canonical form");
+	free_job(&job);
 }
 
 static Session__ListSessionsReply *list(struct job *job, uint32_t limit, const char *after)

@@ -32,7 +32,8 @@ struct world {
 	int64_t epoch;
 	bool user_exists, claims_down;
 	int verified, minted;
-	uint32_t lifetime_sec; /* asked of the last token; 0 = none was asked */
+	char login[LOGIN_SIZE]; /* that the last password was checked for */
+	uint32_t lifetime_sec;  /* asked of the last token; 0 = none was asked */
 };
 static struct world world;
 
@@ -59,6 +60,7 @@ static enum status answer_peer(struct call *call, uint32_t method, const Protobu
 	if (method == M_IDENTITY_VERIFY_PASSWORD) {
 		const Identity__VerifyPasswordRequest *asked = (const Identity__VerifyPasswordRequest *)request;
 		world.verified++;
+		strncpy(world.login, asked->login_id, sizeof(world.login) - 1);
 		if (strcmp(asked->password, "right") != 0)
 			return ST_INVALID_CREDENTIALS;
 		return answer_authorization(call, ret_reply);

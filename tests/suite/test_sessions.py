@@ -71,12 +71,20 @@ def test_wrong_password_unknown_user_and_no_password_answer_alike(suite, project
     ({"password": PASSWORD}, "login_id"), ({"login_id": "", "password": PASSWORD}, "login_id"),
     ({"login_id": "a"}, "password"), ({"login_id": "a", "password": ""}, "password"),
     ({"login_id": "a", "password": "x" * 1025}, "password"), ({"login_id": "a" * 321, "password": "x"}, "login_id"),
+    ({"login_id": " \t", "password": "x"}, "login_id"), ({"login_id": "a\u200bb", "password": "x"}, "login_id"),
+    ({"email": "a\nb@example.com", "password": "x"}, "email"),
     ({"login_id": "a", "password": PASSWORD, "ip_address": "300.1.1.1"}, "ip_address"),
     ({"login_id": "a", "password": PASSWORD, "ip_address": "example.com"}, "ip_address"),
     ({"login_id": "a", "password": PASSWORD, "user_agent": "x" * 5000}, "user_agent"),
     ({"login_id": "a", "password": PASSWORD, "admin": True}, "admin")])
 def test_a_bad_sign_in_is_refused_and_named(project, body, field):
     refused(project.post("/v1/sessions", body), 400, "invalid_argument", field)
+
+
+def test_white_space_around_a_login_id_says_nothing(project):
+    user = new_user(project, password=PASSWORD)
+    for typed in (f" {user['email']}", f"{user['email']}\t\n", f"\u00a0{user['email'].upper()}\u3000"):
+        assert made(sign_in(project, typed))["session"]["user_id"] == user["id"]
 
 
 def test_a_disabled_user_is_told_only_with_the_right_password(project):
