@@ -132,26 +132,17 @@ void db_request_requeue(struct db *db, struct db_request *request)
 	db_pump_later(db);
 }
 
-void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request)
-{
-	if (lane->kind == DB_LANE_TX) { /* the whole transaction must begin anew */
-		db_request_finish(db, request, ST_ABORTED, NULL);
-		return;
-	}
-	db_request_requeue(db, request);
-}
-
 /* ---- distribution ---- */
 
-static struct db_lane *db_pick_lane(struct db *db, enum db_lane_kind kind)
+static struct db_lane *db_pick_lane(struct db *db, enum db_kind kind)
 {
 	struct db_lane *best = NULL;
 	for (unsigned i = 0; i < db->lane_count[kind]; i++) {
 		struct db_lane *lane = &db->lanes[kind][i];
 		if (!db_lane_usable(lane))
 			continue;
-		bool busy = kind == DB_LANE_READ ? lane->syncs >= READ_GROUPS && !db->queue[DB_READ].head->alone
-		                                 : lane->in_flight >= WRITE_DEPTH;
+		bool busy = kind == DB_READ ? lane->syncs >= READ_GROUPS && !db->queue[DB_READ].head->alone
+		                            : lane->in_flight >= WRITE_DEPTH;
 		if (busy)
 			continue;
 		if (!best || lane->in_flight < best->in_flight)
@@ -170,7 +161,7 @@ static void db_send_reads(struct db *db, struct db_lane *lane)
 			break;
 		struct db_request *request = db_group_gather(db, db_queue_pop(queue));
 		if (!db_lane_send(lane, request)) {
-			db_request_again(db, lane, request);
+			db_request_requeue(db, request);
 			return;
 		}
 		if (alone)
@@ -185,7 +176,7 @@ static void db_send_write(struct db *db, struct db_lane *lane)
 	if (db_lane_send(lane, request))
 		db_lane_sync(lane, request);
 	else
-		db_request_again(db, lane, request);
+		db_request_requeue(db, request);
 }
 
 static void db_pump(void *arg)
@@ -195,9 +186,9 @@ static void db_pump(void *arg)
 	db->pumping = false;
 	if (db->closing)
 		return;
-	while (db->queue[DB_READ].head && (lane = db_pick_lane(db, DB_LANE_READ)))
+	while (db->queue[DB_READ].head && (lane = db_pick_lane(db, DB_READ)))
 		db_send_reads(db, lane);
-	while (db->queue[DB_WRITE].head && (lane = db_pick_lane(db, DB_LANE_WRITE)))
+	while (db->queue[DB_WRITE].head && (lane = db_pick_lane(db, DB_WRITE)))
 		db_send_write(db, lane);
 }
 
@@ -228,9 +219,8 @@ static enum status db_abandon(struct db *db, struct db_request *request)
 	enum db_kind kind = request->stmt->kind;
 	db_queue_remove(&db->queue[kind], request);
 	db_request_free(db, request);
-	unsigned up =
-	    atomic_load_explicit(&db->lanes_up[kind == DB_READ ? DB_LANE_READ : DB_LANE_WRITE], memory_order_relaxed);
-	return up > 0 ? ST_DEADLINE_EXCEEDED : ST_UNAVAILABLE;
+	return atomic_load_explicit(&db->lanes_up[kind], memory_order_relaxed) > 0 ? ST_DEADLINE_EXCEEDED
+	                                                                           : ST_UNAVAILABLE;
 }
 
 static enum status db_run_fiber(struct db *db, struct db_request *request, struct arena *arena, int64_t deadline_us,
@@ -295,7 +285,7 @@ static void db_start(void *arg)
 	struct db *db = arg;
 	int64_t delay_us = 0;
 	/* A connection of each kind first: logging in costs both sides milliseconds of computing (SCRAM), and calls wait. */
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+	for (int kind = 0; kind < DB_KINDS; kind++) {
 		for (unsigned i = 0; i < db->lane_count[kind]; i++) {
 			delay_us += i == 0 ? 0 : LANE_APART_US;
 			db_lane_start(&db->lanes[kind][i], i == 0 ? 0 : delay_us);
@@ -321,21 +311,21 @@ struct db *db_new(const struct db_options *options)
 	db->statement_timeout_ms = options->statement_timeout_ms;
 	pthread_mutex_init(&db->pool.lock, NULL);
 	db_init_metrics(db);
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+	for (int kind = 0; kind < DB_KINDS; kind++) {
 		/* Writes are keyed by ids: planning one anew for each value costs as much as running it. */
-		if (db_conninfo_new(options, kind != DB_LANE_READ, &db->info[kind]) == ST_OK)
+		if (db_conninfo_new(options, kind != DB_READ, &db->info[kind]) == ST_OK)
 			continue;
 		log_event(LOG_ERROR, "the database connection string is not valid", NULL);
 		goto fail;
 	}
-	if (db_hosts_init(&db->hosts, &db->info[DB_LANE_READ], db->loop) != ST_OK) {
+	if (db_hosts_init(&db->hosts, &db->info[DB_READ], db->loop) != ST_OK) {
 		log_event(LOG_ERROR, "hosts and ports of the database connection string do not fit each other", NULL);
 		goto fail;
 	}
 	if (!db->loop)
 		return db;
-	const unsigned counts[DB_LANE_KINDS] = {options->read_lanes, options->write_lanes, options->tx_lanes};
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+	const unsigned counts[DB_KINDS] = {options->read_lanes, options->write_lanes};
+	for (int kind = 0; kind < DB_KINDS; kind++) {
 		unsigned count = counts[kind] > DB_LANES_MAX ? DB_LANES_MAX : counts[kind];
 		db->lanes[kind] = calloc(count ? count : 1, sizeof(struct db_lane));
 		if (!db->lanes[kind])
@@ -357,7 +347,7 @@ void db_free(struct db **db_ref)
 	if (!db)
 		return;
 	db->closing = true;
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+	for (int kind = 0; kind < DB_KINDS; kind++) {
 		for (unsigned i = 0; i < db->lane_count[kind]; i++)
 			db_lane_close(&db->lanes[kind][i]);
 		free(db->lanes[kind]);
@@ -372,7 +362,7 @@ void db_free(struct db **db_ref)
 	}
 	db_pool_free(&db->pool);
 	db_hosts_close(&db->hosts);
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++)
+	for (int kind = 0; kind < DB_KINDS; kind++)
 		db_conninfo_free(&db->info[kind]);
 	free(db);
 	*db_ref = NULL;
@@ -380,7 +370,7 @@ void db_free(struct db **db_ref)
 
 bool db_ready(const struct db *db)
 {
-	for (int kind = 0; kind < DB_LANE_KINDS; kind++) {
+	for (int kind = 0; kind < DB_KINDS; kind++) {
 		if (db->lane_count[kind] > 0 && atomic_load(&((struct db *)db)->lanes_up[kind]) == 0)
 			return false;
 	}

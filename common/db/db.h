@@ -2,7 +2,7 @@
  *
  * Single statements of many calls share connections: reads on the read lanes (all that wait at the end of a turn
  * of the loop go behind one Sync; those a neighbour's error aborts are sent again), writes on the write lanes (each is one
- * statement, one transaction, one Sync). db_begin takes a connection of its own for what needs several.
+ * statement, one transaction, one Sync). db_begin takes a blocking connection for commands that need several.
  * All values are bound parameters in binary format. Only db_*.c and migrate.c know libpq. */
 #pragma once
 
@@ -20,7 +20,6 @@ struct db_options {
 	const char *schema;   /* search_path */
 	unsigned read_lanes;  /* pipelined connections for DB_READ, 1..8 */
 	unsigned write_lanes; /* for DB_WRITE */
-	unsigned tx_lanes;    /* exclusive connections for db_begin */
 	unsigned statement_timeout_ms;
 };
 /* Connects in the background and reconnects for ever; calls made meanwhile wait up to their deadline. Names of hosts are looked up beside
@@ -104,8 +103,8 @@ MUST_USE enum status db_text_array(const struct db_rows *rows, int row, int colu
 MUST_USE enum status db_run(struct db *db, const struct db_stmt *stmt, const struct db_args *args, struct arena *arena,
                             int64_t deadline_us, struct db_rows *ret_rows);
 
-/* A transaction on a connection of its own. Each db_tx_run is one round trip. Rolls back unless committed: always call
- * db_end. After a failed statement only db_end is useful. */
+/* A transaction on a connection of its own, for commands: it blocks, so never in a fiber. Each db_tx_run is one round trip. Rolls back
+ * unless committed: always call db_end. After a failed statement only db_end is useful. Statuses as db_run. */
 MUST_USE enum status db_begin(struct db *db, int64_t deadline_us, struct db_tx **ret_tx);
 MUST_USE enum status db_tx_run(struct db_tx *tx, const struct db_stmt *stmt, const struct db_args *args,
                                struct arena *arena, struct db_rows *ret_rows);

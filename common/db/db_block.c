@@ -1,9 +1,10 @@
-/* Blocking connections for commands, tests and threads that are not fibers. */
+/* Blocking connections for commands, tests and threads that are not fibers, and transactions of several statements on one. */
 #include "db/db_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -63,7 +64,7 @@ enum status db_block_take(struct db *db, struct db_block **ret_block)
 	block = calloc(1, sizeof(*block));
 	if (!block)
 		return ST_UNAVAILABLE;
-	const struct db_conninfo *info = &db->info[DB_LANE_READ];
+	const struct db_conninfo *info = &db->info[DB_READ];
 	block->conn = PQconnectdbParams((const char *const *)info->keywords, (const char *const *)info->values, 0);
 	if (PQstatus(block->conn) != CONNECTION_OK) {
 		log_event(LOG_WARN, "database cannot be reached", "reason", PQerrorMessage(block->conn), NULL);
@@ -180,16 +181,85 @@ enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, con
 	return status;
 }
 
-enum status db_block_control(struct db_block *block, const char *sql)
+static enum status block_control(struct db_block *block, const char *sql)
 {
 	enum db_reaction reaction;
 	PGresult *result = PQexec(block->conn, sql);
 	enum status status = db_status_of(result, sql, &reaction);
 	bool commit = strcmp(sql, "COMMIT") == 0;
 	if (status == ST_OK && commit && strcmp(PQcmdStatus(result), "COMMIT") != 0)
-		status = ST_ABORTED;
+		status = ST_ABORTED; /* the server rolled back */
 	PQclear(result);
 	if (PQstatus(block->conn) != CONNECTION_OK)
 		return commit ? ST_LOST : ST_UNAVAILABLE;
 	return status;
+}
+
+/* ---- transactions ---- */
+
+struct db_tx {
+	struct db *db;
+	struct db_block *block;
+	int64_t deadline_us;
+	bool failed, ended; /* a statement failed; COMMIT succeeded */
+};
+
+enum status db_begin(struct db *db, int64_t deadline_us, struct db_tx **ret_tx)
+{
+	assert(!fiber_active());
+	struct db_tx *tx = calloc(1, sizeof(*tx));
+	if (!tx)
+		return ST_UNAVAILABLE;
+	tx->db = db;
+	tx->deadline_us = db_deadline(deadline_us);
+	enum status status = db_block_take(db, &tx->block);
+	if (status == ST_OK)
+		status = block_control(tx->block, "BEGIN");
+	if (status != ST_OK) {
+		if (tx->block)
+			db_block_give(db, &tx->block);
+		free(tx);
+		return status;
+	}
+	*ret_tx = tx;
+	return ST_OK;
+}
+
+enum status db_tx_run(struct db_tx *tx, const struct db_stmt *stmt, const struct db_args *args, struct arena *arena,
+                      struct db_rows *ret_rows)
+{
+	PGresult *result = NULL;
+	enum status status = ST_INTERNAL;
+	if (args && args->failed)
+		log_event(LOG_ERROR, "parameters of a statement do not fit", "stmt", stmt->name, NULL);
+	else if (tx->failed || tx->ended)
+		status = ST_ABORTED;
+	else
+		status = db_block_run(tx->block, stmt, args, tx->deadline_us, &result);
+	if (status != ST_OK)
+		tx->failed = true;
+	/* Nothing of a transaction whose connection broke was executed. */
+	return db_deliver(result, status == ST_LOST ? ST_UNAVAILABLE : status, arena, ret_rows);
+}
+
+enum status db_commit(struct db_tx *tx)
+{
+	if (tx->failed || tx->ended)
+		return ST_ABORTED;
+	enum status status = block_control(tx->block, "COMMIT");
+	tx->ended = status == ST_OK;
+	tx->failed = !tx->ended;
+	return status;
+}
+
+void db_end(struct db_tx **tx_ref)
+{
+	struct db_tx *tx = *tx_ref;
+	if (!tx)
+		return;
+	if (!tx->ended)
+		(void)block_control(tx->block, "ROLLBACK"); /* give looks at the connection */
+	db_block_give(tx->db, &tx->block);
+	free(tx);
+	*tx_ref = NULL;
 }

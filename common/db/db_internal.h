@@ -115,8 +115,7 @@ MUST_USE enum status db_hosts_conninfo(const struct db_hosts *hosts, const struc
 enum db_request_state { DB_QUEUED, DB_SENT, DB_DONE };
 
 struct db_request {
-	const struct db_stmt *stmt; /* NULL: control */
-	const char *control;        /* BEGIN, COMMIT, ROLLBACK; NULL: stmt */
+	const struct db_stmt *stmt;
 	const struct db_args *args; /* borrowed from the waiting fiber; not looked at when abandoned */
 	struct wait wait;
 	enum db_request_state state;
@@ -152,9 +151,6 @@ void db_queue_push_front(struct db_queue *queue, struct db_request *request);
 struct db_request *db_queue_pop(struct db_queue *queue);
 void db_queue_remove(struct db_queue *queue, struct db_request *request);
 
-/* Kinds of lanes. */
-enum db_lane_kind { DB_LANE_READ, DB_LANE_WRITE, DB_LANE_TX, DB_LANE_KINDS };
-
 /* ---- db_lane.c: one connection in pipeline mode ---- */
 
 enum db_entry_kind { DB_ENTRY_PREPARE, DB_ENTRY_QUERY, DB_ENTRY_SYNC };
@@ -168,7 +164,7 @@ enum db_lane_state { DB_DOWN, DB_RESOLVING, DB_CONNECTING, DB_UP };
 
 struct db_lane {
 	struct db *db;
-	enum db_lane_kind kind;
+	enum db_kind kind;
 	enum db_lane_state state;
 	PGconn *conn;
 	struct loop_watch *watch;
@@ -183,17 +179,14 @@ struct db_lane {
 	unsigned syncs;      /* groups in flight */
 	bool doomed;         /* takes no more requests; reconnects when empty */
 	int64_t progress_us; /* something arrived, or the first request was sent */
-	struct db_tx *owner; /* TX: who has it */
 };
 
-void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind);
+void db_lane_init(struct db_lane *lane, struct db *db, enum db_kind kind);
 void db_lane_start(struct db_lane *lane, int64_t delay_us); /* begins to connect, at once or later; once in its life */
 void db_lane_close(struct db_lane *lane);                   /* for good; fails what is in flight */
 bool db_lane_usable(const struct db_lane *lane);
-/* Put a statement, or BEGIN, COMMIT, ROLLBACK (whose request may be NULL: nobody waits), on the connection; sent by
- * db_lane_sync. False: the lane was lost, the request was not taken. */
+/* Puts a statement on the connection; sent by db_lane_sync. False: the lane was lost, the request was not taken. */
 MUST_USE bool db_lane_send(struct db_lane *lane, struct db_request *request);
-MUST_USE bool db_lane_control(struct db_lane *lane, const char *sql, struct db_request *request);
 /* Ends the group and sends it. The database commits here: outside of read lanes the request ends with the Sync. */
 void db_lane_sync(struct db_lane *lane, struct db_request *request);
 /* Breaks the connection and begins anew. */
@@ -201,6 +194,7 @@ void db_lane_lose(struct db_lane *lane, const char *reason);
 
 /* ---- db.c ---- */
 
+#define DB_KINDS 2      /* of enum db_kind */
 #define DB_LANES_MAX 64 /* of one kind */
 
 /* Blocking connections for threads without a loop. */
@@ -212,22 +206,21 @@ struct db_pool {
 
 struct db {
 	struct loop *loop;
-	struct db_conninfo info[DB_LANE_KINDS];
+	struct db_conninfo info[DB_KINDS];
 	struct db_hosts hosts;
 	unsigned statement_timeout_ms;
-	struct db_lane *lanes[DB_LANE_KINDS]; /* arrays */
-	unsigned lane_count[DB_LANE_KINDS];
-	atomic_uint lanes_up[DB_LANE_KINDS];
-	struct db_queue queue[2]; /* by enum db_kind */
-	bool pumping;             /* a pump is posted */
+	struct db_lane *lanes[DB_KINDS]; /* arrays */
+	unsigned lane_count[DB_KINDS];
+	atomic_uint lanes_up[DB_KINDS];
+	struct db_queue queue[DB_KINDS];
+	bool pumping; /* a pump is posted */
 	bool closing;
-	struct db_tx *tx_waiting_head, *tx_waiting_tail;
 	struct db_args group_args; /* of the group that is being sent */
 	struct db_request *spare;  /* freed requests */
 	unsigned spare_count;
 	struct db_pool pool;
 	int64_t down_since_us, told_us; /* connecting fails since; the log has a line about it; 0 = no */
-	struct metric *latency[2], *lost, *reconnects;
+	struct metric *latency[DB_KINDS], *lost, *reconnects;
 };
 
 struct db_request *db_request_new(struct db *db);
@@ -236,8 +229,6 @@ void db_request_free(struct db *db, struct db_request *request);
 void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result);
 /* Puts a request that was not executed back to the front of its queue; ends it after too many attempts. */
 void db_request_requeue(struct db *db, struct db_request *request);
-/* The same for what a lane gives back; on an exclusive lane the request ends, since its transaction must begin anew. */
-void db_request_again(struct db *db, struct db_lane *lane, struct db_request *request);
 /* Sends what waits, once per turn of the loop. */
 void db_pump_later(struct db *db);
 int64_t db_deadline(int64_t deadline_us);
@@ -251,15 +242,10 @@ void db_group_finish(struct db *db, struct db_request *group, enum status status
 void db_group_requeue(struct db *db, struct db_request *group, bool alone);
 void db_shared_release(void *shared);
 
-/* ---- db_tx.c ---- */
-void db_tx_lane_ready(struct db_lane *lane); /* an exclusive lane is up and free */
-void db_tx_lane_lost(struct db_lane *lane);
-
 /* ---- db_block.c ---- */
 struct db_block;
 MUST_USE enum status db_block_take(struct db *db, struct db_block **ret_block);
 void db_block_give(struct db *db, struct db_block **block);
 MUST_USE enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, const struct db_args *args,
                                   int64_t deadline_us, PGresult **ret_result);
-MUST_USE enum status db_block_control(struct db_block *block, const char *sql);
 void db_pool_free(struct db_pool *pool);

@@ -24,7 +24,7 @@ static void lane_timer(void *arg);
 static void lane_resolve(struct db_lane *lane);
 static void lane_connect(void *arg);
 
-void db_lane_init(struct db_lane *lane, struct db *db, enum db_lane_kind kind)
+void db_lane_init(struct db_lane *lane, struct db *db, enum db_kind kind)
 {
 	*lane = (struct db_lane){.db = db, .kind = kind, .hosts_wait = {.fn = lane_connect, .arg = lane}};
 }
@@ -79,12 +79,12 @@ static void lane_fail_request(struct db_lane *lane, struct db_request *request)
 		return;
 	}
 	PQclear(result);
-	if (request->again || (lane->kind == DB_LANE_READ && request->lost < DB_LOST_MAX)) {
+	if (request->again || (lane->kind == DB_READ && request->lost < DB_LOST_MAX)) {
 		request->lost++;
-		db_request_again(db, lane, request);
+		db_request_requeue(db, request);
 		return;
 	}
-	bool unknown = lane->kind == DB_LANE_WRITE || (request->control && strcmp(request->control, "COMMIT") == 0);
+	bool unknown = lane->kind == DB_WRITE;
 	if (unknown)
 		metric_add(db->lost, 1);
 	db_request_finish(db, request, unknown ? ST_LOST : ST_UNAVAILABLE, NULL);
@@ -95,7 +95,7 @@ static void lane_fail_owed(struct db_lane *lane)
 {
 	struct db_entry *owed = lane->owed;
 	size_t head = lane->owed_head, count = lane->owed_count, mask = lane->owed_size - 1;
-	enum db_entry_kind ends = lane->kind == DB_LANE_READ ? DB_ENTRY_QUERY : DB_ENTRY_SYNC;
+	enum db_entry_kind ends = lane->kind == DB_READ ? DB_ENTRY_QUERY : DB_ENTRY_SYNC;
 	lane->owed = NULL;
 	lane->owed_size = lane->owed_head = lane->owed_count = 0;
 	lane->in_flight = lane->syncs = 0;
@@ -168,8 +168,6 @@ void db_lane_lose(struct db_lane *lane, const char *reason)
 	lane_disconnect(lane);
 	loop_timer_set(lane->timer, clock_monotonic_us() + lane_backoff_us(lane));
 	lane_fail_owed(lane);
-	if (lane->kind == DB_LANE_TX)
-		db_tx_lane_lost(lane);
 }
 
 void db_lane_close(struct db_lane *lane)
@@ -201,10 +199,7 @@ static void lane_up(struct db_lane *lane)
 	lane_tell_up(lane);
 	lane->watch = loop_watch_fd(lane->db->loop, PQsocket(lane->conn), lane_event, lane);
 	loop_timer_set(lane->timer, lane->progress_us + CHECK_INTERVAL_US);
-	if (lane->kind == DB_LANE_TX)
-		db_tx_lane_ready(lane);
-	else
-		db_pump_later(lane->db);
+	db_pump_later(lane->db);
 }
 
 /* libpq may change its socket in each step, so it is watched anew. */
@@ -328,8 +323,7 @@ static void lane_sent(struct db_lane *lane, struct db_request *request)
 {
 	if (lane->in_flight++ == 0)
 		lane->progress_us = clock_monotonic_us();
-	if (request)
-		request->state = DB_SENT;
+	request->state = DB_SENT;
 }
 
 bool db_lane_send(struct db_lane *lane, struct db_request *request)
@@ -338,17 +332,6 @@ bool db_lane_send(struct db_lane *lane, struct db_request *request)
 	request->status = ST_OK;
 	request->again = false;
 	if (!lane_query(lane, request) || !owed_push(lane, DB_ENTRY_QUERY, request)) {
-		db_lane_lose(lane, PQerrorMessage(lane->conn));
-		return false;
-	}
-	lane_sent(lane, request);
-	return true;
-}
-
-bool db_lane_control(struct db_lane *lane, const char *sql, struct db_request *request)
-{
-	if (!PQsendQueryParams(lane->conn, sql, 0, NULL, NULL, NULL, NULL, 1) ||
-	    !owed_push(lane, DB_ENTRY_QUERY, request)) {
 		db_lane_lose(lane, PQerrorMessage(lane->conn));
 		return false;
 	}
@@ -386,11 +369,11 @@ static bool result_is_fatal(const PGresult *result)
 static void lane_note_error(struct db_lane *lane, struct db_request *request, PGresult *result)
 {
 	enum db_reaction reaction;
-	const char *name = request && request->stmt ? request->stmt->name : "";
+	const char *name = request ? request->stmt->name : "";
 	enum status status = db_status_of(result, name, &reaction);
 	if (reaction == DB_REACT_RECONNECT)
 		lane->doomed = true;
-	if (reaction == DB_REACT_PREPARE && request && request->stmt) {
+	if (reaction == DB_REACT_PREPARE && request) {
 		db_cache_forget(&lane->cache, name, request->generation);
 		request->again = true;
 	}
@@ -406,7 +389,7 @@ static void lane_note_error(struct db_lane *lane, struct db_request *request, PG
 static void lane_note_aborted(struct db_lane *lane, const struct db_entry *entry)
 {
 	struct db_request *request = entry->request;
-	if (!request || !request->stmt)
+	if (!request)
 		return;
 	if (entry->kind == DB_ENTRY_PREPARE)
 		db_cache_forget(&lane->cache, request->stmt->name, request->generation);
@@ -449,7 +432,7 @@ static void lane_end_request(struct db_lane *lane, struct db_request *request)
 	request->result = NULL;
 	if (request->again) {
 		PQclear(result);
-		db_request_again(lane->db, lane, request);
+		db_request_requeue(lane->db, request);
 	} else {
 		db_request_finish(lane->db, request, request->status, result);
 	}
@@ -464,7 +447,7 @@ static void lane_end_entry(struct db_lane *lane)
 		lane->in_flight--;
 	if (entry.kind == DB_ENTRY_SYNC)
 		lane->syncs--;
-	enum db_entry_kind ends = lane->kind == DB_LANE_READ ? DB_ENTRY_QUERY : DB_ENTRY_SYNC;
+	enum db_entry_kind ends = lane->kind == DB_READ ? DB_ENTRY_QUERY : DB_ENTRY_SYNC;
 	if (entry.kind == ends && entry.request)
 		lane_end_request(lane, entry.request);
 }

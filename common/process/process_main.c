@@ -24,7 +24,6 @@ static const struct cfg_item db_items[] = {
      "Password that migrate gives to the service's role; empty: none."},
     {"DENIZEN_DB_READ_LANES", CFG_INT, "1", 1, 8, "Pipelined connections for reads."},
     {"DENIZEN_DB_WRITE_LANES", CFG_INT, "6", 1, 8, "Pipelined connections for writes."},
-    {"DENIZEN_DB_TX_LANES", CFG_INT, "2", 1, 8, "Connections for transactions of several statements."},
     {"DENIZEN_DB_STATEMENT_TIMEOUT_MS", CFG_INT, "5000", 100, 600000, "Longest run of one statement, milliseconds."},
     {0},
 };
@@ -128,7 +127,6 @@ static int command_run(const struct service *service, struct cfg *cfg)
 	    .schema = process->bus.self->role,
 	    .read_lanes = (unsigned)cfg_int(cfg, "DENIZEN_DB_READ_LANES"),
 	    .write_lanes = (unsigned)cfg_int(cfg, "DENIZEN_DB_WRITE_LANES"),
-	    .tx_lanes = (unsigned)cfg_int(cfg, "DENIZEN_DB_TX_LANES"),
 	    .statement_timeout_ms = (unsigned)cfg_int(cfg, "DENIZEN_DB_STATEMENT_TIMEOUT_MS"),
 	};
 	/* The ROUTER binds before anything is slow, so that callers connect at their first try. */

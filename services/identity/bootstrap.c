@@ -221,7 +221,6 @@ int identity_bootstrap(struct cfg *cfg, int argc, char **argv)
 	                             .schema = "identity",
 	                             .read_lanes = 1,
 	                             .write_lanes = 1,
-	                             .tx_lanes = 1,
 	                             .statement_timeout_ms = 10000};
 	boot.arena = arena_new(ARENA_BYTES);
 	boot.db = db_new(&options);

@@ -80,7 +80,6 @@ void store_open(struct store *store, const char *schema, const struct migration 
 	    .schema = schema,
 	    .read_lanes = 2,
 	    .write_lanes = 3,
-	    .tx_lanes = 2,
 	    .statement_timeout_ms = 2000,
 	};
 	store->db = db_new(&options);

@@ -24,7 +24,7 @@ struct store {
 	pthread_t thread;
 };
 
-/* Creates the database, migrates it, starts the loop and the gate (2 read, 3 write, 2 exclusive lanes, timeout 2 s). */
+/* Creates the database, migrates it, starts the loop and the gate (2 read, 3 write lanes, timeout 2 s). */
 void store_open(struct store *store, const char *schema, const struct migration *migrations);
 /* Only the database, without migrations, loop and gate. */
 void store_open_empty(struct store *store, const char *schema);

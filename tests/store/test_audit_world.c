@@ -36,7 +36,6 @@ struct db *audit_world_open_db(const struct world *world)
 	    .schema = "audit",
 	    .read_lanes = 1,
 	    .write_lanes = 1,
-	    .tx_lanes = 1,
 	    .statement_timeout_ms = 10000,
 	};
 	return db_new(&options);

@@ -25,8 +25,7 @@ static struct fixture fixture_new(void)
 	cr_assert_not_null(conninfo, "set DENIZEN_TEST_DB");
 	secret_init();
 	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
-	struct db_options options = {
-	    .conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
+	struct db_options options = {.conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1};
 	struct fixture f = {
 	    .store = {.db = db_new(&options), .arena = arena_new(8 << 20)},
 	    .keyring = keyring_new(kek),

@@ -29,8 +29,7 @@ static struct fixture *fixture_new(void)
 	cr_assert(f != NULL && conninfo != NULL, "set DENIZEN_TEST_DB");
 	secret_init();
 	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
-	struct db_options options = {
-	    .conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1, .tx_lanes = 1};
+	struct db_options options = {.conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1};
 	f->state.keyring = keyring_new(kek);
 	f->state.issuer = "http://127.0.0.1:8080";
 	f->state.lifetime_sec = LIFETIME_SEC;

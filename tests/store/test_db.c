@@ -344,75 +344,53 @@ Test(db, killed_backends_lose_no_acknowledged_write)
 
 /* ---- transactions ---- */
 
-struct transaction {
-	struct db *db;
-	enum status commit, failed_then, expired;
-	int ran;
-};
-
-static void fiber_transaction(void *arg)
+/* Adds 1 to the item twice, then commits. */
+static enum status transaction_add(struct db *db, int item)
 {
-	struct transaction *test = arg;
 	struct db_tx *tx = NULL;
 	struct db_args args = {0};
-	struct db_rows rows = {0};
-	struct arena *arena = arena_new(1 << 20);
-	db_arg_int4(&args, 20);
-	if (db_begin(test->db, 0, &tx) != ST_OK)
-		goto out;
-	for (int i = 0; i < 2; i++) {
-		if (db_tx_run(tx, &stmt_add, &args, arena, &rows) != ST_OK)
-			goto out;
-	}
-	test->commit = db_commit(tx);
-	test->ran++;
-out:
+	db_arg_int4(&args, item);
+	enum status status = db_begin(db, 0, &tx);
+	for (int i = 0; i < 2 && status == ST_OK; i++)
+		status = db_tx_run(tx, &stmt_add, &args, NULL, NULL);
+	if (status == ST_OK)
+		status = db_commit(tx);
 	db_end(&tx);
-	arena_free(&arena);
+	return status;
 }
 
-static void fiber_rollback(void *arg)
+Test(db, transactions_of_commands_commit_and_roll_back)
 {
-	struct transaction *test = arg;
+	struct store store;
 	struct db_tx *tx = NULL;
 	struct db_args args = {0}, zero = {0};
+	store_open(&store, "testdb", migrations);
+	cr_expect_eq(transaction_add(store.db, 20), ST_OK);
+	cr_expect_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 2);
 	db_arg_int4(&args, 20);
 	db_arg_int4(&zero, 0);
-	if (db_begin(test->db, 0, &tx) != ST_OK)
-		return;
-	enum status first = db_tx_run(tx, &stmt_add, &args, NULL, NULL);
-	enum status second = db_tx_run(tx, &stmt_divide, &zero, NULL, NULL);
-	test->failed_then = db_commit(tx);
-	test->ran += first == ST_OK && second == ST_INVALID_ARGUMENT;
+	cr_assert_eq(db_begin(store.db, 0, &tx), ST_OK);
+	cr_expect_eq(db_tx_run(tx, &stmt_add, &args, NULL, NULL), ST_OK);
+	cr_expect_eq(db_tx_run(tx, &stmt_divide, &zero, NULL, NULL), ST_INVALID_ARGUMENT);
+	cr_expect_eq(db_tx_run(tx, &stmt_add, &args, NULL, NULL), ST_ABORTED, "only db_end is useful now");
+	cr_expect_eq(db_commit(tx), ST_ABORTED);
 	db_end(&tx);
-	/* both lanes taken: the third waits until its deadline */
-	struct db_tx *one = NULL, *two = NULL, *three = NULL;
-	if (db_begin(test->db, 0, &one) == ST_OK && db_begin(test->db, 0, &two) == ST_OK)
-		test->expired = db_begin(test->db, clock_monotonic_us() + 50000, &three);
-	db_end(&one);
-	db_end(&two);
+	cr_expect_null(tx);
+	cr_expect_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 2);
+	cr_expect_eq(transaction_add(store.db, 20), ST_OK, "the connection came back");
+	cr_expect_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 4);
+	store_close(&store);
 }
 
-Test(db, transactions_commit_roll_back_and_wait)
+Test(db, a_gate_holds_its_lanes_and_no_other_connection)
 {
 	struct store store;
 	store_open(&store, "testdb", migrations);
-	struct transaction test = {.db = store.db};
-	store_in_fibers(&store, 20, fiber_transaction, &test);
-	cr_assert_eq(test.ran, 20);
-	cr_assert_eq(test.commit, ST_OK);
-	cr_assert_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 40);
-	struct transaction rolled = {.db = store.db};
-	store_in_fiber(&store, fiber_rollback, &rolled);
-	cr_assert_eq(rolled.ran, 1);
-	cr_assert_eq(rolled.failed_then, ST_ABORTED);
-	cr_assert_eq(rolled.expired, ST_DEADLINE_EXCEEDED);
-	cr_assert_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 40);
-	store_in_fiber(&store, fiber_transaction, &test); /* the lanes came back */
-	cr_assert_eq(test.ran, 21);
-	fiber_transaction(&test); /* the same on a thread */
-	cr_assert_eq(test.ran, 22);
-	cr_assert_eq(store_number(&store, "SELECT n FROM testdb.item WHERE id = 20"), 44);
+	usleep(500000); /* lanes connect one after the other */
+	cr_expect_eq(store_number(&store,
+	                          "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'denizen-testdb'"
+	                          " AND datname = current_database()"),
+	             5);
 	store_close(&store);
 }
 
@@ -455,7 +433,6 @@ Test(db, the_next_host_is_tried_when_one_is_silent)
 	                             .schema = "public",
 	                             .read_lanes = 1,
 	                             .write_lanes = 1,
-	                             .tx_lanes = 1,
 	                             .statement_timeout_ms = 2000};
 	struct db *db = db_new(&options);
 	pthread_t thread;

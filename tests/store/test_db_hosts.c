@@ -160,7 +160,6 @@ static void scene_begin(struct scene *scene, const char *hosts)
 	                             .schema = "public",
 	                             .read_lanes = 2,
 	                             .write_lanes = 2,
-	                             .tx_lanes = 1,
 	                             .statement_timeout_ms = 2000};
 	store->db = db_new(&options);
 	scene->beat = loop_timer_new(store->loop, on_beat, scene);

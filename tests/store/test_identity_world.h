@@ -53,7 +53,6 @@ static struct db *world_db(void)
 	                             .schema = "identity",
 	                             .read_lanes = 1,
 	                             .write_lanes = 1,
-	                             .tx_lanes = 1,
 	                             .statement_timeout_ms = 10000};
 	return db_new(&options);
 }

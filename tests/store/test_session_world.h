@@ -254,7 +254,6 @@ static void open_service(void)
 	    .schema = "session",
 	    .read_lanes = 2,
 	    .write_lanes = 4,
-	    .tx_lanes = 1,
 	    .statement_timeout_ms = 10000,
 	};
 	world.run = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
