@@ -6,7 +6,9 @@
 #include "claims.pb-c.h"
 #include "common.pb-c.h"
 
-#define ROTATE_ATTEMPTS 3
+#include <string.h>
+
+#define WRITE_ATTEMPTS 3
 /* A token being signed with the old key while it is rotated; far longer than any call may take. */
 #define ROTATE_MARGIN_SEC 60
 
@@ -15,7 +17,7 @@ static Claims__Jwk *jwk_new(struct arena *arena, const struct key_row *key)
 	Claims__Jwk *jwk = arena_alloc(arena, sizeof(*jwk));
 	char *x = arena_alloc(arena, BASE64URL_SIZE(sizeof(key->x)));
 	char *y = arena_alloc(arena, BASE64URL_SIZE(sizeof(key->y)));
-	if (jwk == NULL || x == NULL || y == NULL)
+	if (!jwk || !x || !y)
 		return NULL;
 	claims__jwk__init(jwk);
 	base64url_encode(key->x, sizeof(key->x), x);
@@ -30,36 +32,71 @@ static Claims__Jwk *jwk_new(struct arena *arena, const struct key_row *key)
 	return jwk;
 }
 
-/* Read from the database each time: a verifier that meets a new kid asks here, and must not get a remembered answer. */
-enum status h_get_jwks(struct call *call, const Claims__GetJwksRequest *request, Claims__Jwks *reply)
+/* A project's published keys, read from the database. */
+struct key_set {
+	struct key_row *rows;
+	size_t count;
+};
+
+static const struct key_row *key_in_state(const struct key_set *set, const char *state)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (strcmp(set->rows[i].state, state) == 0)
+			return &set->rows[i];
+	}
+	return NULL;
+}
+
+/* Reads a project's keys. A project that an earlier version made has no next key yet: it gets one before anybody is shown the
+ * set. `known`: the project exists, so that it gets its keys even before the ledger has announced it. */
+static enum status read_keys(struct call *call, const struct id *project, bool known, struct key_set *ret_set)
 {
 	struct store store = claims_store(call);
-	struct key_row *keys;
-	size_t count;
+	struct key_set set;
+	enum status status = store_list_keys(&store, project, clock_wall_us(), &set.rows, &set.count);
+	if (status != ST_OK)
+		return status;
+	if (set.count == 0 ? known : !key_in_state(&set, "next")) {
+		status = claims_ensure_keys(claims_state(call), &store, project);
+		if (status != ST_OK)
+			return status;
+		status = store_list_keys(&store, project, clock_wall_us(), &set.rows, &set.count);
+		if (status != ST_OK)
+			return status;
+	}
+	*ret_set = set;
+	return ST_OK;
+}
+
+/* ---- the public set and the list ---- */
+
+enum status h_get_jwks(struct call *call, const Claims__GetJwksRequest *request, Claims__Jwks *reply)
+{
+	struct key_set set;
 	struct id project;
 	if (!id_parse("prj", request->project_id, &project))
 		return call_fail(call, ST_NOT_FOUND, "project_id", "There is no such project.");
-	enum status status = store_list_keys(&store, &project, clock_wall_us(), &keys, &count);
+	enum status status = read_keys(call, &project, false, &set);
 	if (status != ST_OK)
 		return status;
-	if (count == 0)
+	if (set.count == 0)
 		return call_fail(call, ST_NOT_FOUND, "project_id", "There is no such project.");
-	reply->keys = arena_alloc(call->arena, count * sizeof(*reply->keys));
-	if (reply->keys == NULL)
+	reply->keys = arena_alloc(call->arena, set.count * sizeof(*reply->keys));
+	if (!reply->keys)
 		return ST_INTERNAL;
-	for (size_t i = 0; i < count; i++) {
-		reply->keys[i] = jwk_new(call->arena, &keys[i]);
-		if (reply->keys[i] == NULL)
+	for (size_t i = 0; i < set.count; i++) {
+		reply->keys[i] = jwk_new(call->arena, &set.rows[i]);
+		if (!reply->keys[i])
 			return ST_INTERNAL;
 	}
-	reply->n_keys = count;
+	reply->n_keys = set.count;
 	return ST_OK;
 }
 
 static Claims__SigningKey *signing_key_new(struct arena *arena, const struct key_row *key)
 {
 	Claims__SigningKey *out = arena_alloc(arena, sizeof(*out));
-	if (out == NULL)
+	if (!out)
 		return NULL;
 	claims__signing_key__init(out);
 	out->kid = (char *)key->kid;
@@ -74,64 +111,77 @@ static Claims__SigningKey *signing_key_new(struct arena *arena, const struct key
 
 enum status h_list_signing_keys(struct call *call, const Common__Empty *request, Claims__ListSigningKeysReply *reply)
 {
-	struct store store = claims_store(call);
-	struct key_row *keys;
-	size_t count;
-	enum status status = store_list_keys(&store, &call->project, clock_wall_us(), &keys, &count);
-	if (status == ST_OK && count == 0) /* the ledger has not announced the project yet */
-		status = claims_ensure_key(claims_state(call), &store, &call->project);
-	if (status == ST_OK && count == 0)
-		status = store_list_keys(&store, &call->project, clock_wall_us(), &keys, &count);
+	struct key_set set;
+	enum status status = read_keys(call, &call->project, true, &set);
 	if (status != ST_OK)
 		return status;
-	reply->data = arena_alloc(call->arena, (count + 1) * sizeof(*reply->data));
-	if (reply->data == NULL)
+	reply->data = arena_alloc(call->arena, (set.count + 1) * sizeof(*reply->data));
+	if (!reply->data)
 		return ST_INTERNAL;
-	for (size_t i = 0; i < count; i++) {
-		reply->data[i] = signing_key_new(call->arena, &keys[i]);
-		if (reply->data[i] == NULL)
+	for (size_t i = 0; i < set.count; i++) {
+		reply->data[i] = signing_key_new(call->arena, &set.rows[i]);
+		if (!reply->data[i])
 			return ST_INTERNAL;
 	}
-	reply->n_data = count;
+	reply->n_data = set.count;
 	return ST_OK;
 }
 
-/* One attempt. ST_ABORTED: there was no active key, or another rotation came first. */
+/* ---- rotation ---- */
+
+/* A copy of the key set that is still in use must hold the next key before that signs. Keys that were made together have always been
+ * published together. */
+static enum status check_published(struct call *call, const struct key_row *active, const struct key_row *next)
+{
+	int64_t left_us = next->created_at_us + TOKEN_KEYS_AHEAD_SEC * US_PER_SEC - clock_wall_us();
+	if (next->created_at_us == active->created_at_us || left_us <= 0)
+		return ST_OK;
+	call->retry_after_ms = (uint32_t)(left_us / US_PER_MS) + 1;
+	return call_fail(call, ST_CONFLICT, "", "The next key was published %lld seconds ago; it may sign after %d.",
+	                 (long long)(TOKEN_KEYS_AHEAD_SEC - left_us / US_PER_SEC), TOKEN_KEYS_AHEAD_SEC);
+}
+
+/* One attempt. ST_ABORTED: another change of the keys came first. */
 static enum status try_rotate(struct call *call, Claims__SigningKey *reply)
 {
-	struct claims_state *state = claims_state(call);
+	const struct claims_state *state = claims_state(call);
 	struct store store = claims_store(call);
-	struct key_rotation rotation = {.project = call->project, .now_us = clock_wall_us()};
+	struct key_change change = {.project = call->project, .now_us = clock_wall_us()};
 	Events__Event event = EVENTS__EVENT__INIT;
-	enum status status = keyring_generate(state->keyring, &call->project, &rotation.key);
+	struct key_set set;
+	enum status status = read_keys(call, &call->project, true, &set);
 	if (status != ST_OK)
 		return status;
-	rotation.retires_at_us =
-	    rotation.now_us + (state->lifetime_sec + TOKEN_SKEW_SEC + ROTATE_MARGIN_SEC) * US_PER_SEC;
-	reply->kid = arena_strdup(call->arena, rotation.key.kid);
-	if (reply->kid == NULL)
-		return ST_INTERNAL;
-	reply->algorithm = (char *)"ES256";
+	const struct key_row *active = key_in_state(&set, "active"), *next = key_in_state(&set, "next");
+	if (!active || !next)
+		return ST_ABORTED;
+	status = check_published(call, active, next);
+	if (status != ST_OK)
+		return status;
+	status = keyring_generate(state->keyring, &call->project, &change.key);
+	if (status != ST_OK)
+		return status;
+	change.next_kid = next->kid;
+	change.active_kid = active->kid;
+	change.retires_at_us = change.now_us + (state->lifetime_sec + TOKEN_SKEW_SEC + ROTATE_MARGIN_SEC) * US_PER_SEC;
+	reply->kid = (char *)next->kid;
+	reply->algorithm = (char *)next->algorithm;
 	reply->state = (char *)"active";
 	reply->has_created_at_us = true;
-	reply->created_at_us = rotation.now_us;
+	reply->created_at_us = next->created_at_us;
 	event.has_type = true;
 	event.type = EVENTS__EVENT_TYPE__EVENT_TYPE_SIGNING_KEY_ROTATED;
 	event.subject = reply->kid;
-	rotation.event = call_event(call, &event);
-	rotation.operation = call_operation(call, &reply->base);
-	return store_rotate_key(&store, &rotation);
+	change.event = call_event(call, &event);
+	change.operation = call_operation(call, &reply->base);
+	return store_replace_key(&store, &change);
 }
 
 enum status h_rotate_signing_key(struct call *call, const Common__Empty *request, Claims__SigningKey *reply)
 {
-	struct store store = claims_store(call);
 	enum status status = ST_ABORTED;
-	for (int attempt = 0; attempt < ROTATE_ATTEMPTS && status == ST_ABORTED; attempt++) {
-		if (attempt > 0 && (status = claims_ensure_key(claims_state(call), &store, &call->project)) != ST_OK)
-			break;
+	for (int attempt = 0; attempt < WRITE_ATTEMPTS && status == ST_ABORTED; attempt++)
 		status = try_rotate(call, reply);
-	}
 	if (status == ST_OK)
 		call_committed(call);
 	return status;

@@ -78,14 +78,14 @@ static enum status make_payload(struct call *call, const struct mint *mint, cons
 	return ST_OK;
 }
 
-/* Reads key and claims; the first token of a project that the ledger has not yet announced makes its key. */
+/* Reads key and claims; the first token of a project that the ledger has not yet announced makes its keys. */
 static enum status read_mint(struct call *call, const struct id *user, struct mint_row *ret_row)
 {
 	struct store store = claims_store(call);
 	enum status status = store_read_mint(&store, &call->project, user, ret_row);
 	if (status != ST_NOT_FOUND)
 		return status;
-	status = claims_ensure_key(claims_state(call), &store, &call->project);
+	status = claims_ensure_keys(claims_state(call), &store, &call->project);
 	return status == ST_OK ? store_read_mint(&store, &call->project, user, ret_row) : status;
 }
 

@@ -38,16 +38,19 @@ struct store claims_store(struct call *call)
 	return (struct store){call->run->db, call->arena, call->deadline_us};
 }
 
-enum status claims_ensure_key(const struct claims_state *state, const struct store *store, const struct id *project)
+enum status claims_ensure_keys(const struct claims_state *state, const struct store *store, const struct id *project)
 {
-	struct sealed_key key;
-	enum status status = keyring_generate(state->keyring, project, &key);
-	if (status == ST_OK)
-		status = store_create_key(store, project, &key, clock_wall_us());
-	return status;
+	struct sealed_key keys[2];
+	enum status status = keyring_generate(state->keyring, project, &keys[0]);
+	if (status != ST_OK)
+		return status;
+	status = keyring_generate(state->keyring, project, &keys[1]);
+	if (status != ST_OK)
+		return status;
+	return store_create_keys(store, project, keys, clock_wall_us());
 }
 
-/* ---- the ledger: a project's first key, the claims of deleted users ---- */
+/* ---- the ledger: a project's first keys, the claims of deleted users ---- */
 
 static const Events__EventType followed_types[] = {
     EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED,
@@ -73,7 +76,7 @@ static enum status apply_entry(struct claims_state *state, const struct store *s
 	if (event == NULL || !id_parse("prj", entry->project_id, &project))
 		return ST_OK;
 	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED)
-		return claims_ensure_key(state, store, &project);
+		return claims_ensure_keys(state, store, &project);
 	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED && id_parse("usr", event->subject, &user)) {
 		dropped->projects[dropped->count] = project;
 		dropped->users[dropped->count++] = user;
@@ -180,7 +183,7 @@ static enum status claims_start(struct process *run)
 	    .client = run->client,
 	    .types = followed_types,
 	    .type_count = sizeof(followed_types) / sizeof(followed_types[0]),
-	    .poll_ms = FOLLOW_POLL_MS, /* soon enough for a new project: its first token makes the key as well */
+	    .poll_ms = FOLLOW_POLL_MS, /* soon enough for a new project: its first token makes the keys as well */
 	    .revocation_only = true,
 	    .load = load_position,
 	    .apply = apply_entries,

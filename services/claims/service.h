@@ -24,8 +24,8 @@ struct claims_state *claims_state(struct call *call);
 /* The store as one call uses it. */
 struct store claims_store(struct call *call);
 
-/* Gives a project its first signing key unless it has one. */
-MUST_USE enum status claims_ensure_key(const struct claims_state *state, const struct store *store,
-                                       const struct id *project);
+/* Gives a project the key that signs and the next one, as far as it lacks them. */
+MUST_USE enum status claims_ensure_keys(const struct claims_state *state, const struct store *store,
+                                        const struct id *project);
 
 /* ---- handlers ---- */

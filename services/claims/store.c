@@ -132,8 +132,8 @@ enum status store_read_mint(const struct store *store, const struct id *project,
 static const struct db_stmt list_keys = {
     "claims_list_keys",
     "SELECT kid, algorithm, state, x, y, created_at_us, retires_at_us FROM signing_key"
-    " WHERE project_id = $1 AND (state = 'active' OR retires_at_us > $2)"
-    " ORDER BY state = 'active' DESC, created_at_us DESC, kid",
+    " WHERE project_id = $1 AND (state <> 'retiring' OR retires_at_us > $2)"
+    " ORDER BY state = 'active' DESC, state = 'next' DESC, created_at_us DESC, kid",
     DB_READ,
 };
 
@@ -166,58 +166,68 @@ enum status store_list_keys(const struct store *store, const struct id *project,
 	return ST_OK;
 }
 
-static void args_add_key(struct db_args *args, const struct id *project, const struct sealed_key *key, int64_t now_us)
+static void args_add_key(struct db_args *args, const struct sealed_key *key)
 {
-	db_arg_id(args, project);
 	db_arg_text(args, key->kid);
 	db_arg_bytes(args, key->sealed, sizeof(key->sealed));
 	db_arg_bytes(args, key->x, sizeof(key->x));
 	db_arg_bytes(args, key->y, sizeof(key->y));
-	db_arg_int8(args, now_us);
 }
 
-static const struct db_stmt create_key = {
-    "claims_create_key",
-    "INSERT INTO signing_key (project_id, kid, algorithm, sealed_private, x, y, state, created_at_us)"
-    " VALUES ($1, $2, 'ES256', $3, $4, $5, 'active', $6)"
-    " ON CONFLICT (project_id) WHERE state = 'active' DO NOTHING",
+/* One statement: of replicas that come at once, one makes both. */
+static const struct db_stmt create_keys = {
+    "claims_create_keys",
+    "INSERT INTO signing_key (project_id, algorithm, created_at_us, state, kid, sealed_private, x, y)"
+    " VALUES ($1, 'ES256', $2, 'active', $3, $4, $5, $6), ($1, 'ES256', $2, 'next', $7, $8, $9, $10)"
+    " ON CONFLICT DO NOTHING",
     DB_WRITE,
 };
 
-enum status store_create_key(const struct store *store, const struct id *project, const struct sealed_key *key,
-                             int64_t now_us)
+enum status store_create_keys(const struct store *store, const struct id *project, const struct sealed_key keys[2],
+                              int64_t now_us)
 {
 	struct db_args args = {0};
-	args_add_key(&args, project, key, now_us);
-	return db_run(store->db, &create_key, &args, store->arena, store->deadline_us, NULL);
+	db_arg_id(&args, project);
+	db_arg_int8(&args, now_us);
+	args_add_key(&args, &keys[0]);
+	args_add_key(&args, &keys[1]);
+	return db_run(store->db, &create_keys, &args, store->arena, store->deadline_us, NULL);
 }
 
-/* `w` reads from `old`, so the old key has left the unique index before the new one enters it. */
-static const struct db_stmt rotate_key = {
-    "claims_rotate_key",
-    "WITH old AS ("
-    "  UPDATE signing_key SET state = 'retiring', sealed_private = NULL, retires_at_us = $7"
-    "  WHERE project_id = $1 AND state = 'active' RETURNING project_id),"
-    " w AS (INSERT INTO signing_key (project_id, kid, algorithm, sealed_private, x, y, state, created_at_us)"
-    "  SELECT project_id, $2, 'ES256', $3, $4, $5, 'active', $6 FROM old RETURNING project_id),"
-    " gone AS (DELETE FROM signing_key WHERE project_id = $1 AND state = 'retiring' AND retires_at_us <= $6),"
-    " o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $8, $14 FROM w),"
+/* Writers of a project's keys queue up at its next key, which all of them take first (`up`): whoever comes second finds it gone or
+ * active, and does nothing. Each part reads from the one before, so a key has left its unique index before another enters it. */
+static const struct db_stmt replace_key = {
+    "claims_replace_key",
+    "WITH up AS (SELECT project_id FROM signing_key WHERE project_id = $1 AND kid = $3 AND state = 'next' FOR UPDATE),"
+    " old AS (UPDATE signing_key k SET state = 'retiring', sealed_private = NULL, retires_at_us = $9 FROM up"
+    "  WHERE k.project_id = up.project_id AND k.kid = $4 AND k.state = 'active' RETURNING k.project_id),"
+    " risen AS (UPDATE signing_key k SET state = 'active' FROM old"
+    "  WHERE k.project_id = old.project_id AND k.kid = $3 RETURNING k.project_id),"
+    " w AS (INSERT INTO signing_key (project_id, algorithm, created_at_us, state, kid, sealed_private, x, y)"
+    "  SELECT project_id, 'ES256', $2, 'next', $5, $6, $7, $8 FROM risen RETURNING project_id),"
+    " gone AS (DELETE FROM signing_key k USING w"
+    "  WHERE k.project_id = w.project_id AND k.state = 'retiring' AND k.retires_at_us <= $2),"
+    " o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $10, $16 FROM w),"
     " p AS (INSERT INTO operation (project_id, operation_id, method, request_hash, reply, at_us)"
-    "  SELECT project_id, $9, $10, $11, $12, $13 FROM w)"
+    "  SELECT project_id, $11, $12, $13, $14, $15 FROM w)"
     " SELECT 1 FROM w",
     DB_WRITE,
 };
 
-enum status store_rotate_key(const struct store *store, const struct key_rotation *rotation)
+enum status store_replace_key(const struct store *store, const struct key_change *change)
 {
 	struct db_args args = {0};
 	struct db_rows rows;
-	args_add_key(&args, &rotation->project, &rotation->key, rotation->now_us);
-	db_arg_int8(&args, rotation->retires_at_us);
-	db_arg_bytes(&args, rotation->event.data, rotation->event.len);
-	args_add_operation(&args, &rotation->operation);
-	db_arg_bool(&args, rotation->event.revokes);
-	enum status status = db_run(store->db, &rotate_key, &args, store->arena, store->deadline_us, &rows);
+	db_arg_id(&args, &change->project);
+	db_arg_int8(&args, change->now_us);
+	db_arg_text(&args, change->next_kid);
+	db_arg_text(&args, change->active_kid);
+	args_add_key(&args, &change->key);
+	db_arg_int8(&args, change->retires_at_us);
+	db_arg_bytes(&args, change->event.data, change->event.len);
+	args_add_operation(&args, &change->operation);
+	db_arg_bool(&args, change->event.revokes);
+	enum status status = db_run(store->db, &replace_key, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK && rows.count == 0)
 		status = ST_ABORTED;
 	return status;

@@ -53,24 +53,26 @@ struct key_row {
 	bool retires;
 	int64_t retires_at_us;
 };
-/* Keys that verify at now_us, newest first. */
+/* The published keys at now_us: the one that signs, the next one, then those that still verify, newest first. */
 MUST_USE enum status store_list_keys(const struct store *store, const struct id *project, int64_t now_us,
                                      struct key_row **ret_keys, size_t *ret_count);
 
-/* Makes `key` the project's active key unless it has one; either way it has one afterwards. */
-MUST_USE enum status store_create_key(const struct store *store, const struct id *project, const struct sealed_key *key,
-                                      int64_t now_us);
+/* Makes keys[0] the project's active key unless it has one, and keys[1] its next key unless it has one; either way it has both
+ * afterwards. */
+MUST_USE enum status store_create_keys(const struct store *store, const struct id *project,
+                                       const struct sealed_key keys[2], int64_t now_us);
 
-/* Makes `key` active; the previous one verifies until retires_at_us and loses its private part; keys whose time is over
- * are removed. ST_ABORTED when there was no active key, or another rotation came first. */
-struct key_rotation {
+/* The next key signs from now on and `key` becomes the next one; the active one verifies until retires_at_us and loses its private
+ * part; keys whose time is over are removed. ST_ABORTED when the keys are not those that were named, as after another's change. */
+struct key_change {
 	struct id project;
+	const char *next_kid, *active_kid;
 	struct sealed_key key;
 	int64_t now_us, retires_at_us;
 	struct operation operation;
 	struct packed event;
 };
-MUST_USE enum status store_rotate_key(const struct store *store, const struct key_rotation *rotation);
+MUST_USE enum status store_replace_key(const struct store *store, const struct key_change *change);
 
 /* ---- the ledger ---- */
 MUST_USE enum status store_load_claims_position(const struct store *store, int64_t *ret_position);

@@ -149,39 +149,56 @@ Test(claims_store, projects_do_not_see_each_other)
 
 /* ---- keys ---- */
 
-static struct sealed_key key_new(struct fixture *f)
+/* What a project has after it was announced, by this replica or another. */
+struct key_pair {
+	struct sealed_key active, next;
+};
+
+static struct key_pair keys_new(struct fixture *f)
 {
-	struct sealed_key key;
-	cr_assert_eq(keyring_generate(f->keyring, &f->project, &key), ST_OK);
-	cr_assert_eq(store_create_key(&f->store, &f->project, &key, clock_wall_us()), ST_OK);
-	return key;
+	struct sealed_key keys[2];
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &keys[0]), ST_OK);
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &keys[1]), ST_OK);
+	cr_assert_eq(store_create_keys(&f->store, &f->project, keys, clock_wall_us()), ST_OK);
+	return (struct key_pair){keys[0], keys[1]};
 }
 
-static enum status rotate(struct fixture *f, int64_t now_us, int64_t retires_at_us, struct sealed_key *ret_key)
+/* The keys after it, when the change is one of those that *keys names. */
+static enum status replace(struct fixture *f, struct key_pair *keys, int64_t now_us, int64_t retires_at_us)
 {
-	struct key_rotation rotation = {
+	struct key_change change = {
 	    .project = f->project,
+	    .next_kid = keys->next.kid,
+	    .active_kid = keys->active.kid,
 	    .now_us = now_us,
 	    .retires_at_us = retires_at_us,
 	    .operation = operation_new(),
 	    .event = {(const uint8_t *)"event", 5},
 	};
-	cr_assert_eq(keyring_generate(f->keyring, &f->project, &rotation.key), ST_OK);
-	*ret_key = rotation.key;
-	return store_rotate_key(&f->store, &rotation);
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &change.key), ST_OK);
+	enum status status = store_replace_key(&f->store, &change);
+	if (status == ST_OK)
+		*keys = (struct key_pair){keys->next, change.key};
+	return status;
 }
 
-Test(claims_store, the_first_key_is_made_once)
+Test(claims_store, the_first_keys_are_made_once)
 {
 	struct fixture f = fixture_new();
 	struct mint_row row;
+	struct key_row *keys;
+	size_t count;
 	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_NOT_FOUND);
-	struct sealed_key first = key_new(&f);
-	key_new(&f); /* another replica at the same moment */
+	struct key_pair first = keys_new(&f);
+	keys_new(&f); /* another replica at the same moment */
 	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_str_eq(row.key.kid, first.kid);
+	cr_assert_str_eq(row.key.kid, first.active.kid);
 	cr_assert_null(row.document);
-	cr_assert_eq(sql_count(&f, "signing_key"), 1);
+	cr_assert_eq(store_list_keys(&f.store, &f.project, clock_wall_us(), &keys, &count), ST_OK);
+	cr_assert_eq(count, 2, "the next key is published with the first one");
+	cr_assert(strcmp(keys[0].kid, first.active.kid) == 0 && strcmp(keys[0].state, "active") == 0);
+	cr_assert(strcmp(keys[1].kid, first.next.kid) == 0 && strcmp(keys[1].state, "next") == 0);
+	cr_assert_eq(keys[0].created_at_us, keys[1].created_at_us);
 	fixture_free(&f);
 }
 
@@ -190,7 +207,7 @@ Test(claims_store, keys_are_sealed_at_rest)
 	struct fixture f = fixture_new();
 	static const uint8_t other_kek[SEAL_KEY_SIZE] = {8};
 	struct keyring *stranger = keyring_new(other_kek);
-	struct sealed_key key = key_new(&f);
+	struct sealed_key key = keys_new(&f).active;
 	struct mint_row row;
 	const struct jwt_key *opened;
 	uint8_t d[JWT_COORDINATE_SIZE], aad[ID_SIZE + TOKEN_KID_SIZE];
@@ -218,31 +235,35 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 {
 	struct fixture f = fixture_new();
 	int64_t now_us = clock_wall_us();
-	struct sealed_key first, second, third;
-	struct key_row *keys;
+	struct key_pair keys = {0};
+	struct key_row *rows;
 	struct mint_row row;
 	size_t count;
-	cr_assert_eq(rotate(&f, now_us, now_us + 100, &second), ST_ABORTED, "nothing to rotate yet");
+	cr_assert_eq(replace(&f, &keys, now_us, now_us + 100), ST_ABORTED, "nothing to rotate yet");
 	cr_assert_eq(sql_count(&f, "outbox"), 0);
-	first = key_new(&f);
-	cr_assert_eq(rotate(&f, now_us, now_us + 100, &second), ST_OK);
+	struct key_pair first = keys_new(&f);
+	keys = first;
+	cr_assert_eq(replace(&f, &keys, now_us, now_us + 100), ST_OK);
 	cr_assert_eq(sql_count(&f, "outbox"), 1);
 	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_str_eq(row.key.kid, second.kid);
+	cr_assert_str_eq(row.key.kid, first.next.kid, "the one that was published before");
 
-	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 99, &keys, &count), ST_OK);
-	cr_assert_eq(count, 2);
-	cr_assert(strcmp(keys[0].kid, second.kid) == 0 && strcmp(keys[0].state, "active") == 0 && !keys[0].retires);
-	cr_assert(strcmp(keys[1].kid, first.kid) == 0 && strcmp(keys[1].state, "retiring") == 0);
-	cr_assert_eq(keys[1].retires_at_us, now_us + 100);
-	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 100, &keys, &count), ST_OK);
-	cr_assert_eq(count, 1, "its time is over");
+	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 99, &rows, &count), ST_OK);
+	cr_assert_eq(count, 3);
+	cr_assert(strcmp(rows[0].kid, first.next.kid) == 0 && strcmp(rows[0].state, "active") == 0 && !rows[0].retires);
+	cr_assert(strcmp(rows[1].kid, keys.next.kid) == 0 && strcmp(rows[1].state, "next") == 0);
+	cr_assert(strcmp(rows[2].kid, first.active.kid) == 0 && strcmp(rows[2].state, "retiring") == 0);
+	cr_assert_eq(rows[2].retires_at_us, now_us + 100);
+	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 100, &rows, &count), ST_OK);
+	cr_assert_eq(count, 2, "its time is over");
 
-	cr_assert_eq(rotate(&f, now_us + 101, now_us + 201, &third), ST_OK);
-	cr_assert_eq(sql_count(&f, "signing_key"), 2, "the first one is gone");
+	cr_assert_eq(replace(&f, &first, now_us + 101, now_us + 201), ST_ABORTED, "keys as they were before");
+	cr_assert_eq(sql_count(&f, "signing_key"), 3, "nothing happened");
+	cr_assert_eq(replace(&f, &keys, now_us + 101, now_us + 201), ST_OK);
+	cr_assert_eq(sql_count(&f, "signing_key"), 3, "the first one is gone");
 	char *sealed =
-	    sql_value("SELECT count(*) FROM signing_key WHERE state <> 'active' AND sealed_private IS NOT NULL");
-	cr_assert_str_eq(sealed, "0", "a key that does not sign has no private part");
+	    sql_value("SELECT count(*) FROM signing_key WHERE state = 'retiring' AND sealed_private IS NOT NULL");
+	cr_assert_str_eq(sealed, "0", "a key that does not sign any more has no private part");
 	free(sealed);
 	fixture_free(&f);
 }
@@ -255,16 +276,30 @@ struct racer {
 	int rotated;
 };
 
+/* The keys as they are now; only their names matter. */
+static struct key_pair keys_now(struct fixture *f)
+{
+	struct key_pair pair = {0};
+	struct key_row *rows;
+	size_t count;
+	cr_assert_eq(store_list_keys(&f->store, &f->project, clock_wall_us(), &rows, &count), ST_OK);
+	cr_assert(count >= 2 && strcmp(rows[0].state, "active") == 0 && strcmp(rows[1].state, "next") == 0,
+	          "at every moment there is one of each");
+	memcpy(pair.active.kid, rows[0].kid, strlen(rows[0].kid) + 1);
+	memcpy(pair.next.kid, rows[1].kid, strlen(rows[1].kid) + 1);
+	return pair;
+}
+
 static void *race(void *arg)
 {
 	struct racer *racer = arg;
 	struct fixture f = fixture_new();
-	struct sealed_key key;
 	f.project = racer->project;
-	key_new(&f);
+	keys_new(&f);
 	for (int i = 0; i < RACE_ROUNDS; i++) {
 		int64_t now_us = clock_wall_us();
-		enum status status = rotate(&f, now_us, now_us + 60 * US_PER_SEC, &key);
+		struct key_pair keys = keys_now(&f);
+		enum status status = replace(&f, &keys, now_us, now_us + 60 * US_PER_SEC);
 		cr_assert(status == ST_OK || status == ST_ABORTED, "%s", status_name((int)status));
 		racer->rotated += status == ST_OK;
 	}
@@ -288,7 +323,8 @@ Test(claims_store, replicas_may_rotate_at_once)
 	}
 	cr_assert_geq(rotated, RACE_ROUNDS);
 	cr_assert_eq(sql_count(&f, "outbox"), rotated);
-	cr_assert_eq(sql_count(&f, "signing_key"), rotated + 1, "the first one, and one for each rotation");
+	cr_assert_eq(sql_count(&f, "signing_key"), rotated + 2, "the first two, and one for each rotation");
+	keys_now(&f);
 	fixture_free(&f);
 }
 
@@ -311,7 +347,7 @@ Test(claims_store, deleted_users_lose_their_claims)
 	int64_t start, position;
 	cr_assert_eq(store_load_claims_position(&f.store, &start), ST_OK);
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &first), ST_OK);
-	key_new(&f);
+	keys_new(&f);
 	cr_assert_eq(drop(&f, start + 10), ST_OK);
 	cr_assert_eq(read_row(&f).version, 0);
 	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);

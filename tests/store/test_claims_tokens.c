@@ -3,9 +3,11 @@
 #include "base/clock.h"
 #include "base/token.h"
 #include "claims.pb-c.h"
+#include "common.pb-c.h"
 #include "db/migrate.h"
 
 #include <criterion/criterion.h>
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,15 +113,46 @@ static void rotate(struct fixture *f, int64_t retires_at_us)
 {
 	static const uint8_t hash[SHA256_SIZE];
 	struct store store = {f->run.db, f->arena, 0};
-	struct key_rotation rotation = {
+	struct key_row *keys;
+	size_t count;
+	cr_assert_eq(store_list_keys(&store, &f->project, clock_wall_us(), &keys, &count), ST_OK);
+	cr_assert_geq(count, 2);
+	struct key_change change = {
 	    .project = f->project,
+	    .active_kid = keys[0].kid,
+	    .next_kid = keys[1].kid,
 	    .now_us = clock_wall_us(),
 	    .retires_at_us = retires_at_us,
 	    .operation = {id_new(), 2022, hash, hash, 1, 1},
 	    .event = {hash, 1},
 	};
-	cr_assert_eq(keyring_generate(f->state.keyring, &f->project, &rotation.key), ST_OK);
-	cr_assert_eq(store_rotate_key(&store, &rotation), ST_OK);
+	cr_assert_eq(keyring_generate(f->state.keyring, &f->project, &change.key), ST_OK);
+	cr_assert_eq(store_replace_key(&store, &change), ST_OK);
+}
+
+static enum status ask_to_rotate(struct fixture *f, Claims__SigningKey *ret_key, uint32_t *ret_retry_after_ms)
+{
+	Common__Empty request = COMMON__EMPTY__INIT;
+	struct call call = call_new(f, M_CLAIMS_ROTATE_SIGNING_KEY);
+	claims__signing_key__init(ret_key);
+	enum status status = h_rotate_signing_key(&call, &request, ret_key);
+	*ret_retry_after_ms = call.retry_after_ms;
+	return status;
+}
+
+/* Runs a statement on the keys of the project; $1 is its id. */
+static void sql_keys(const struct fixture *f, const char *sql)
+{
+	PGconn *connection = PQconnectdb(getenv("DENIZEN_TEST_DB"));
+	char hex[2 * ID_SIZE + 1];
+	const char *values[] = {hex};
+	hex_encode(f->project.bytes, ID_SIZE, hex);
+	PQclear(PQexec(connection, "SET search_path = claims"));
+	PGresult *result = PQexecParams(connection, sql, 1, NULL, values, NULL, NULL, 0);
+	cr_assert_eq(PQresultStatus(result), PGRES_COMMAND_OK, "%s", PQerrorMessage(connection));
+	cr_assert_str_neq(PQcmdTuples(result), "0");
+	PQclear(result);
+	PQfinish(connection);
 }
 
 static void put_claims(struct fixture *f, const char *document)
@@ -226,16 +259,21 @@ Test(claims_tokens, rotation_fails_no_verification)
 	struct fixture *f = fixture_new();
 	Claims__MintRequest request = mint_request(f);
 	Claims__Jwks jwks;
+	struct id project;
+	char kid[TOKEN_KID_SIZE];
 	cr_assert_eq(get_jwks(f, &jwks), ST_NOT_FOUND, "a project that nobody announced");
 	char *old = mint(f, &request, ST_OK).access_token;
 	cr_assert_eq(get_jwks(f, &jwks), ST_OK);
-	cr_assert_eq(jwks.n_keys, 1);
+	cr_assert_eq(jwks.n_keys, 2, "the one that signs and the next");
+	char *next_kid = jwks.keys[1]->kid;
 	rotate(f, clock_wall_us() + 60 * US_PER_SEC);
 	cr_assert(verify(f, old).active);
 	char *new = mint(f, &request, ST_OK).access_token;
 	cr_assert(verify(f, new).active);
+	cr_assert_eq(token_peek(new, strlen(new), &project, kid), ST_OK);
+	cr_assert_str_eq(kid, next_kid, "published before it signed");
 	cr_assert_eq(get_jwks(f, &jwks), ST_OK);
-	cr_assert_eq(jwks.n_keys, 2, "published at once");
+	cr_assert_eq(jwks.n_keys, 3);
 	for (size_t i = 0; i < jwks.n_keys; i++) {
 		cr_assert_str_eq(jwks.keys[i]->kty, "EC");
 		cr_assert_str_eq(jwks.keys[i]->alg, "ES256");
@@ -244,5 +282,42 @@ Test(claims_tokens, rotation_fails_no_verification)
 	rotate(f, clock_wall_us() - 1); /* the key of `new` is over at once */
 	cr_assert(!verify(f, new).active);
 	cr_assert(verify(f, old).active);
+	fixture_free(f);
+}
+
+Test(claims_tokens, a_key_signs_only_when_every_copy_of_the_set_has_it)
+{
+	struct fixture *f = fixture_new();
+	Claims__SigningKey first, second;
+	uint32_t wait_ms;
+	cr_assert_eq(ask_to_rotate(f, &first, &wait_ms), ST_OK, "made together with the first key, published with it");
+	cr_assert_str_eq(first.state, "active");
+	cr_assert_eq(ask_to_rotate(f, &second, &wait_ms), ST_CONFLICT);
+	cr_assert(wait_ms > 590000 && wait_ms <= 600001, "%u", wait_ms);
+	sql_keys(f, "UPDATE signing_key SET created_at_us = created_at_us - 599000000 WHERE project_id = $1::uuid AND "
+	            "state = 'next'");
+	cr_assert_eq(ask_to_rotate(f, &second, &wait_ms), ST_CONFLICT);
+	sql_keys(f, "UPDATE signing_key SET created_at_us = created_at_us - 1000000 WHERE project_id = $1::uuid AND "
+	            "state = 'next'");
+	cr_assert_eq(ask_to_rotate(f, &second, &wait_ms), ST_OK);
+	cr_assert_str_neq(second.kid, first.kid);
+	fixture_free(f);
+}
+
+/* The previous version made no next key. */
+Test(claims_tokens, an_old_project_gets_its_next_key_before_its_set_is_shown)
+{
+	struct fixture *f = fixture_new();
+	Claims__MintRequest request = mint_request(f);
+	Claims__Jwks jwks;
+	Claims__SigningKey key;
+	uint32_t wait_ms;
+	char *old = mint(f, &request, ST_OK).access_token;
+	sql_keys(f, "DELETE FROM signing_key WHERE project_id = $1::uuid AND state = 'next'");
+	sql_keys(f, "UPDATE signing_key SET created_at_us = 1 WHERE project_id = $1::uuid");
+	cr_assert_eq(get_jwks(f, &jwks), ST_OK);
+	cr_assert_eq(jwks.n_keys, 2);
+	cr_assert(verify(f, old).active);
+	cr_assert_eq(ask_to_rotate(f, &key, &wait_ms), ST_CONFLICT, "copies of the set may lack it");
 	fixture_free(f);
 }

@@ -1,0 +1,145 @@
+"""Signing keys: rotation under the eyes of verifiers that keep copies of the key set."""
+import jwt
+import pytest
+from helpers import events, good, head, is_active, made, new_session, refresh, refused
+from test_sessions import uuid_of
+from test_tokens import key_set, verified
+
+AHEAD_SEC = 600
+
+
+def states(client):
+    return {key["kid"]: key["state"] for key in good(client.get("/v1/signing-keys"))["data"]}
+
+
+def kid_in(client, state):
+    kid, = [kid for kid, its in states(client).items() if its == state]
+    return kid
+
+
+def kid_of(tokens):
+    return jwt.get_unverified_header(tokens["access_token"])["kid"]
+
+
+def pass_time(suite, client, seconds=AHEAD_SEC):
+    """Moves the publication of the project's keys into the past, instead of waiting."""
+    suite.psql(f"UPDATE claims.signing_key SET created_at_us = created_at_us - {seconds * 1000000} "
+               f"WHERE project_id = '{uuid_of(client.project_id)}'")
+
+
+# ---- rotation
+
+
+def test_rotation_keeps_old_tokens_valid(suite, fresh):
+    _, tokens = new_session(fresh)
+    first, second = good(fresh.get("/v1/signing-keys"))["data"]
+    assert [key["state"] for key in (first, second)] == ["active", "next"] and first["algorithm"] == "ES256" and "retires_at" not in first
+    assert [key["kid"] for key in key_set(fresh)] == [first["kid"], second["kid"]]
+    suite.settle()
+    before = head(fresh)
+    risen = made(fresh.post("/v1/signing-keys/rotate"))
+    assert risen == {**second, "state": "active"}
+    third = kid_in(fresh, "next")
+    assert states(fresh) == {first["kid"]: "retiring", second["kid"]: "active", third: "next"}
+    assert {key["kid"] for key in key_set(fresh)} == states(fresh).keys()
+    newer = good(refresh(fresh, tokens["refresh_token"]))
+    assert kid_of(newer) == second["kid"]
+    for token in (tokens["access_token"], newer["access_token"]):
+        verified(fresh, suite, token)
+        assert is_active(fresh, token)
+    suite.settle()
+    entry, = events(fresh, before)
+    assert entry["event"]["type"] == "signing_key_rotated" and entry["event"]["subject"] == second["kid"]
+
+
+def test_many_rotations_under_use_refuse_no_token(suite, fresh):
+    tokens, unseen = [new_session(fresh)[1]], []
+    for _ in range(20):
+        unseen.append(good(refresh(fresh, tokens[-1]["refresh_token"])))
+        made(fresh.post("/v1/signing-keys/rotate"))
+        tokens.append(good(refresh(fresh, unseen[-1]["refresh_token"])))
+        assert all(is_active(fresh, each["access_token"]) for each in tokens)
+        pass_time(suite, fresh)
+    assert all(is_active(fresh, each["access_token"]) for each in unseen), "the oldest keys verify what no gateway has seen yet"
+    assert len(key_set(fresh)) == 22
+    row = suite.psql("SELECT count(*) FILTER (WHERE sealed_private IS NOT NULL), count(*) FROM claims.signing_key "
+                     f"WHERE project_id = '{uuid_of(fresh.project_id)}'")
+    assert row == ["2|22"], "a retired key keeps no private part"
+
+
+def test_a_key_does_not_sign_before_every_copy_has_it(suite, fresh):
+    made(fresh.post("/v1/signing-keys/rotate"))
+    held = states(fresh)
+    refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
+    assert 590 <= int(fresh.post("/v1/signing-keys/rotate").headers["retry-after"]) <= 600
+    assert states(fresh) == held
+    pass_time(suite, fresh, AHEAD_SEC - 60)
+    refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
+    pass_time(suite, fresh, 60)
+    assert made(fresh.post("/v1/signing-keys/rotate"))["kid"] == next(kid for kid, state in held.items() if state == "next")
+
+
+# ---- verifiers that keep the set
+
+
+class Copy:
+    """A copy of a key set, as verifiers and caches keep one. It is taken again when it is `lifespan` old, and for an unknown kid when it
+    is `cooldown` old. `source` gives the set at a time."""
+
+    def __init__(self, source, lifespan, cooldown):
+        self.source, self.lifespan, self.cooldown = source, lifespan, cooldown
+        self.keys, self.at = None, None
+
+    def at_time(self, now, older_than=None):
+        if self.keys is None or now - self.at >= (self.lifespan if older_than is None else older_than):
+            self.keys, self.at = self.source(now), now
+        return self.keys
+
+    def knows(self, kid, now):
+        return kid in self.at_time(now) or kid in self.at_time(now, self.cooldown)
+
+
+VERIFIERS = {
+    "jose (JavaScript)": lambda origin: Copy(origin, 600, 30),
+    "by max-age alone": lambda origin: Copy(origin, 300, 300),
+    "by its own clock alone": lambda origin: Copy(origin, 600, 600),
+    "behind a shared cache": lambda origin: Copy(Copy(origin, 300, 300).at_time, 300, 300),
+    "jose behind a shared cache": lambda origin: Copy(Copy(origin, 300, 300).at_time, 600, 30),
+}
+
+
+@pytest.mark.parametrize("pause", [1, 299, 301, 599])
+def test_a_verifier_with_a_copy_knows_every_new_token(suite, fresh, pause):
+    """Rotations as early as they are accepted, and copies taken at any time between."""
+    _, tokens = new_session(fresh)
+    copies = {name: make(lambda now: {key["kid"] for key in key_set(fresh)}) for name, make in VERIFIERS.items()}
+    now = 0
+
+    def all_know(tokens):
+        refusing = [name for name, copy in copies.items() if not copy.knows(kid_of(tokens), now)]
+        assert not refusing, f"after {now} s"
+
+    for _ in range(4):
+        all_know(tokens)
+        made(fresh.post("/v1/signing-keys/rotate"))
+        tokens = good(refresh(fresh, tokens["refresh_token"]))
+        for seconds in (pause, AHEAD_SEC - pause):
+            all_know(tokens)
+            now += seconds
+            pass_time(suite, fresh, seconds)
+
+
+def test_pyjwt_needs_no_second_look_at_the_set(suite, fresh):
+    issuer = f"http://127.0.0.1:{suite.port}/v1/projects/{fresh.project_id}"
+    client, fetched = jwt.PyJWKClient(f"{issuer}/jwks.json"), []
+    fetch = client.fetch_data
+    client.fetch_data = lambda: fetched.append(1) or fetch()
+    _, old = new_session(fresh)
+    client.get_signing_key_from_jwt(old["access_token"])
+    made(fresh.post("/v1/signing-keys/rotate"))
+    new = good(refresh(fresh, old["refresh_token"]))
+    assert kid_of(new) != kid_of(old)
+    for token in (old["access_token"], new["access_token"]):
+        key = client.get_signing_key_from_jwt(token).key
+        jwt.decode(token, key, algorithms=["ES256"], audience=fresh.project_id, issuer=issuer)
+    assert len(fetched) == 1
