@@ -1,6 +1,8 @@
 /* CreateSession: throttle, password, access token, then the session in one statement. */
 #include "service.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 #define PASSWORD_MAX_BYTES 1024
@@ -10,8 +12,9 @@
 struct sign_in {
 	char login[LOGIN_SIZE]; /* canonical */
 	const char *password;
-	char ip_text[INET6_ADDRSTRLEN];
-	const char *ip_address; /* ip_text, or NULL when not told */
+	struct address address;
+	char ip_text[ADDRESS_TEXT_SIZE];
+	const char *ip_address; /* ip_text; NULL when not told */
 	const char *user_agent; /* NULL when not told */
 	struct throttle_keys keys;
 };
@@ -37,6 +40,20 @@ static enum status check_login(struct call *call, const Session__CreateSessionRe
 	return ST_OK;
 }
 
+/* What an end user's device and the proxies before it wrote is information: understood or cut, never refused. */
+static enum status note_device(struct call *call, const Session__CreateSessionRequest *request, struct sign_in *sign_in)
+{
+	if (request->ip_address && address_read(request->ip_address, &sign_in->address)) {
+		address_print(&sign_in->address, sign_in->ip_text);
+		sign_in->ip_address = sign_in->ip_text;
+	}
+	if (!request->user_agent || !request->user_agent[0])
+		return ST_OK;
+	sign_in->user_agent =
+	    arena_strndup(call->arena, request->user_agent, utf8_cut(request->user_agent, USER_AGENT_MAX_BYTES));
+	return sign_in->user_agent ? ST_OK : ST_RESOURCE_EXHAUSTED;
+}
+
 static enum status check_request(struct call *call, const Session__CreateSessionRequest *request,
                                  struct sign_in *sign_in)
 {
@@ -48,17 +65,7 @@ static enum status check_request(struct call *call, const Session__CreateSession
 	if (len == 0 || len > PASSWORD_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "Must have 1 to %d bytes", PASSWORD_MAX_BYTES);
 	sign_in->password = request->password;
-	if (request->ip_address != NULL) {
-		if (!throttle_parse_address(request->ip_address, sign_in->ip_text))
-			return call_fail(call, ST_INVALID_ARGUMENT, "ip_address", "Must be an IPv4 or IPv6 address");
-		sign_in->ip_address = sign_in->ip_text;
-	}
-	if (request->user_agent != NULL &&
-	    strnlen(request->user_agent, USER_AGENT_MAX_BYTES + 1) > USER_AGENT_MAX_BYTES)
-		return call_fail(call, ST_INVALID_ARGUMENT, "user_agent", "Must have at most %d bytes",
-		                 USER_AGENT_MAX_BYTES);
-	sign_in->user_agent = request->user_agent;
-	return ST_OK;
+	return note_device(call, request, sign_in);
 }
 
 /* Counts the failure durably before it is told; a count that cannot be written fails the call instead. */
@@ -211,8 +218,8 @@ enum status h_create_session(struct call *call, const Session__CreateSessionRequ
 	enum status status = sign_in != NULL ? check_request(call, request, sign_in) : ST_RESOURCE_EXHAUSTED;
 
 	if (status == ST_OK) {
-		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login, sign_in->ip_address,
-		                   &sign_in->keys);
+		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login,
+		                   sign_in->ip_address ? &sign_in->address : NULL, &sign_in->keys);
 		status = verify_password(call, &store, sign_in, &auth);
 	}
 	if (request->password != NULL)

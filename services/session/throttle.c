@@ -4,49 +4,16 @@
 #include "service.h"
 #include "store.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
-#define NETWORK_MAX_BYTES 7 /* family and up to 48 bits */
-
-bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN])
-{
-	struct in_addr four;
-	struct in6_addr six;
-
-	if (inet_pton(AF_INET, text, &four) == 1)
-		return inet_ntop(AF_INET, &four, ret_canonical, INET6_ADDRSTRLEN) != NULL;
-	if (inet_pton(AF_INET6, text, &six) != 1)
-		return false;
-	if (IN6_IS_ADDR_V4MAPPED(&six))
-		return inet_ntop(AF_INET, six.s6_addr + 12, ret_canonical, INET6_ADDRSTRLEN) != NULL;
-	return inet_ntop(AF_INET6, &six, ret_canonical, INET6_ADDRSTRLEN) != NULL;
-}
-
-/* Writes the network of an address; an unknown address is a network of its own. Returns its bytes. */
-static size_t network_of(const char *ip_address, uint8_t ret_network[NETWORK_MAX_BYTES])
-{
-	struct in_addr four;
-	struct in6_addr six;
-
-	if (ip_address != NULL && inet_pton(AF_INET, ip_address, &four) == 1) {
-		ret_network[0] = 4;
-		memcpy(ret_network + 1, &four, 3);
-		return 4;
-	}
-	if (ip_address != NULL && inet_pton(AF_INET6, ip_address, &six) == 1) {
-		ret_network[0] = 6;
-		memcpy(ret_network + 1, &six, 6);
-		return 7;
-	}
-	ret_network[0] = 0;
-	return 1;
-}
+/* Addresses of one IPv4 /24 or IPv6 /48 are one network. */
+#define NETWORK_V4_BITS 24
+#define NETWORK_V6_BITS 48
 
 struct key_parts {
 	const struct id *project;
-	const uint8_t *network;
-	size_t network_len;
+	struct address network;
+	size_t network_len; /* 0 = not told */
 	const char *login;
 	size_t login_len;
 };
@@ -55,7 +22,7 @@ struct key_parts {
 static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, const struct key_parts *parts,
                      uint8_t ret_key[THROTTLE_KEY_SIZE])
 {
-	uint8_t data[1 + ID_SIZE + 1 + NETWORK_MAX_BYTES + LOGIN_MAX_BYTES];
+	uint8_t data[1 + ID_SIZE + 1 + sizeof(struct address) + LOGIN_MAX_BYTES];
 	uint8_t mac[SHA256_SIZE];
 	size_t len = 0;
 
@@ -64,7 +31,7 @@ static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, co
 	len += ID_SIZE;
 	size_t network_len = kind == THROTTLE_LOGIN ? 0 : parts->network_len;
 	data[len++] = (uint8_t)network_len;
-	memcpy(data + len, parts->network, network_len);
+	memcpy(data + len, parts->network.bytes, network_len);
 	len += network_len;
 	size_t login_len = kind == THROTTLE_NETWORK ? 0 : parts->login_len;
 	memcpy(data + len, parts->login, login_len);
@@ -74,17 +41,19 @@ static void make_key(const uint8_t key[SHA256_SIZE], enum throttle_kind kind, co
 }
 
 void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login,
-                        const char *ip_address, struct throttle_keys *ret_keys)
+                        const struct address *address, struct throttle_keys *ret_keys)
 {
-	uint8_t network[NETWORK_MAX_BYTES];
-	struct key_parts parts = {
-	    .project = project, .network = network, .login = login, .login_len = strnlen(login, LOGIN_MAX_BYTES)};
+	struct key_parts parts = {.project = project, .login = login, .login_len = strnlen(login, LOGIN_MAX_BYTES)};
 
-	parts.network_len = network_of(ip_address, network);
+	if (address) {
+		parts.network = *address;
+		parts.network_len = sizeof(parts.network);
+		address_mask(&parts.network, NETWORK_V4_BITS, NETWORK_V6_BITS);
+	}
 	make_key(key, THROTTLE_PAIR, &parts, ret_keys->pair);
 	make_key(key, THROTTLE_LOGIN, &parts, ret_keys->login);
 	make_key(key, THROTTLE_NETWORK, &parts, ret_keys->network);
-	ret_keys->has_address = parts.network_len > 1;
+	ret_keys->has_address = address;
 }
 
 /* Guesses that may be under way for one login id from one network: 64 with a clean record, 1 soon after. */

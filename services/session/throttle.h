@@ -4,12 +4,11 @@
  * login id and no address of a stranger. */
 #pragma once
 
+#include "base/address.h"
 #include "base/login.h"
 #include "base/secret.h"
 #include "process/process.h"
 #include "rules.h"
-
-#include <netinet/in.h>
 
 struct store;
 
@@ -23,13 +22,9 @@ struct throttle_keys {
 	bool has_address;                   /* false: the caller did not say where the end user is */
 };
 
-/* Canonical form of an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes IPv4. False when text is no address. */
-bool throttle_parse_address(const char *text, char ret_canonical[INET6_ADDRSTRLEN]);
-
-/* login: canonical (base/login.h). ip_address: canonical, NULL = unknown; addresses of one IPv4 /24 or IPv6 /48 are one network.
- * Pure, any thread. */
+/* login: canonical (base/login.h). address: of the end user, NULL = not told. Pure, any thread. */
 void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login,
-                        const char *ip_address, struct throttle_keys *ret_keys);
+                        const struct address *address, struct throttle_keys *ret_keys);
 
 /* Attempts being hashed now in this process: bounds how many guesses run ahead of their counter. Loop's thread only. */
 #define THROTTLE_FLIGHTS_MAX 1024

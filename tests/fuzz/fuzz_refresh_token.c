@@ -1,21 +1,10 @@
-/* Fuzzes what sign-in and refresh read: refresh_parse accepts only what refresh_format makes; addresses. */
+/* Fuzzes what refresh reads: refresh_parse accepts only what refresh_format makes. */
 #include "../../services/session/refresh.h"
-#include "../../services/session/throttle.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void try_address(const char *text)
-{
-	char canonical[INET6_ADDRSTRLEN], again[INET6_ADDRSTRLEN];
-
-	if (!throttle_parse_address(text, canonical))
-		return;
-	if (!throttle_parse_address(canonical, again) || strcmp(canonical, again) != 0)
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -40,7 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (strcmp(text, input) != 0)
 			abort();
 	}
-	try_address(input);
 	free(input);
 	return 0;
 }

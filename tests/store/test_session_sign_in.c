@@ -103,7 +103,10 @@ Test(session_store, counters_are_exact_under_concurrency)
 	enum { WAYS = 200 };
 	struct job jobs[WAYS];
 
-	throttle_make_keys(world.state.keys.throttle, &world.project, "ann", HOME, &counted_keys);
+	struct address home;
+
+	cr_assert(address_read(HOME, &home));
+	throttle_make_keys(world.state.keys.throttle, &world.project, "ann", &home, &counted_keys);
 	for (int i = 0; i < WAYS; i++) {
 		jobs[i] = make_job(M_SESSION_CREATE_SESSION, count_ten, NULL);
 		jobs[i].call.deadline_us += 60 * US_PER_SEC;
@@ -160,23 +163,20 @@ Test(session_store, checks_the_request)
 {
 	static char long_text[2000];
 	struct {
-		const char *login_id, *email, *password, *ip_address, *user_agent, *field;
+		const char *login_id, *email, *password, *field;
 	} cases[] = {
-	    {NULL, NULL, "right", NULL, NULL, "login_id"},
-	    {"", NULL, "right", NULL, NULL, "login_id"},
-	    {NULL, "", "right", NULL, NULL, "email"},
-	    {"a", "b", "right", NULL, NULL, "email"},
-	    {" \t", NULL, "right", NULL, NULL, "login_id"},
-	    {"an\u200bn", NULL, "right", NULL, NULL, "login_id"},
-	    {NULL, "an\nn@example.com", "right", NULL, NULL, "email"},
-	    {"a", "a\u202e", "right", NULL, NULL, "email"},
-	    {"a", NULL, NULL, NULL, NULL, "password"},
-	    {"a", NULL, "", NULL, NULL, "password"},
-	    {"a", NULL, long_text, NULL, NULL, "password"},
-	    {long_text, NULL, "right", NULL, NULL, "login_id"},
-	    {"a", NULL, "right", "here", NULL, "ip_address"},
-	    {"a", NULL, "right", "", NULL, "ip_address"},
-	    {"a", NULL, "right", NULL, long_text, "user_agent"},
+	    {NULL, NULL, "right", "login_id"},
+	    {"", NULL, "right", "login_id"},
+	    {NULL, "", "right", "email"},
+	    {"a", "b", "right", "email"},
+	    {" \t", NULL, "right", "login_id"},
+	    {"an\u200bn", NULL, "right", "login_id"},
+	    {NULL, "an\nn@example.com", "right", "email"},
+	    {"a", "a\u202e", "right", "email"},
+	    {"a", NULL, NULL, "password"},
+	    {"a", NULL, "", "password"},
+	    {"a", NULL, long_text, "password"},
+	    {long_text, NULL, "right", "login_id"},
 	};
 	memset(long_text, 'x', sizeof(long_text) - 1);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -185,8 +185,6 @@ Test(session_store, checks_the_request)
 		request->login_id = (char *)cases[i].login_id;
 		request->email = (char *)cases[i].email;
 		request->password = cases[i].password ? arena_strdup(job.call.arena, cases[i].password) : NULL;
-		request->ip_address = (char *)cases[i].ip_address;
-		request->user_agent = (char *)cases[i].user_agent;
 		run_jobs(&job, 1);
 		cr_assert_eq(job.status, ST_INVALID_ARGUMENT, "case %zu", i);
 		cr_assert_str_eq(job.call.field, cases[i].field, "case %zu", i);
@@ -195,6 +193,41 @@ Test(session_store, checks_the_request)
 	cr_assert_eq(world.verified, 0);
 	cr_assert_eq(ask_number("SELECT count(*) FROM throttle"), 0, "a slip counts nowhere");
 	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 0);
+}
+
+Test(session_store, what_a_device_sends_is_information)
+{
+	static char long_text[2000];
+	const struct {
+		const char *ip_address, *user_agent, *shown_ip, *shown_agent;
+		size_t agent_bytes;
+	} cases[] = {
+	    {"here", "", NULL, NULL, 0},
+	    {"", "x", NULL, "x", 1},
+	    {"300.1.1.1", NULL, NULL, NULL, 0},
+	    {"192.0.2.1:4711", NULL, HOME, NULL, 0},
+	    {" [2001:DB8:0::1]:80 ", NULL, "2001:db8::1", NULL, 0},
+	    {"fe80::1%eth0", NULL, "fe80::1", NULL, 0},
+	    {"10.0.0.1, 192.0.2.1", NULL, HOME, NULL, 0},
+	    {"for=\"192.0.2.1:80\";proto=https", NULL, HOME, NULL, 0},
+	    {"::ffff:192.0.2.1", long_text, HOME, "xxx\u00fc\u00fc", 511},
+	};
+	memset(long_text, 'x', 3);
+	for (size_t i = 3; i < sizeof(long_text) - 2; i += 2)
+		memcpy(long_text + i, "\u00fc", 2); /* the 512th byte is in the middle of a letter */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct job job = sign_in_job("a", "right", cases[i].ip_address);
+		((Session__CreateSessionRequest *)job.request)->user_agent = (char *)cases[i].user_agent;
+		run_jobs(&job, 1);
+		cr_assert_eq(job.status, ST_OK, "case %zu", i);
+		const Session__Session *shown = ((Session__TokenReply *)job.reply)->session;
+		const char *ip = cases[i].shown_ip, *agent = cases[i].shown_agent;
+		cr_assert(ip ? shown->ip_address && !strcmp(shown->ip_address, ip) : !shown->ip_address, "case %zu", i);
+		cr_assert_eq(!agent, !shown->user_agent, "case %zu", i);
+		cr_assert(!agent || strncmp(shown->user_agent, agent, strlen(agent)) == 0, "case %zu", i);
+		cr_assert(!agent || strlen(shown->user_agent) == cases[i].agent_bytes, "case %zu", i);
+		free_job(&job);
+	}
 }
 
 Test(session_store, understands_white_space_around_a_login_id)

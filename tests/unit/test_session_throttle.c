@@ -17,38 +17,13 @@ static void set_up(void)
 static struct throttle_keys keys_of(const char *login_id, const char *ip_address)
 {
 	struct throttle_keys keys;
-	throttle_make_keys(key, &project, login_id, ip_address, &keys);
+	struct address address;
+	bool told = ip_address && address_read(ip_address, &address);
+	throttle_make_keys(key, &project, login_id, told ? &address : NULL, &keys);
 	return keys;
 }
 
 #define SAME(a, b) (memcmp((a), (b), THROTTLE_KEY_SIZE) == 0)
-
-Test(session_throttle, canonical_addresses)
-{
-	const struct {
-		const char *text, *canonical;
-	} cases[] = {
-	    {"192.0.2.1", "192.0.2.1"},
-	    {"::ffff:192.0.2.1", "192.0.2.1"},
-	    {"2001:DB8:0:0::1", "2001:db8::1"},
-	    {"::1", "::1"},
-	    {"", NULL},
-	    {"192.0.2.256", NULL},
-	    {"192.0.2.1 ", NULL},
-	    {"192.0.2", NULL},
-	    {"fe80::1%eth0", NULL},
-	    {"localhost", NULL},
-	    {"192.0.2.1:80", NULL},
-	    {"[::1]", NULL},
-	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char text[INET6_ADDRSTRLEN] = "";
-		bool ok = throttle_parse_address(cases[i].text, text);
-		cr_assert_eq(ok, cases[i].canonical != NULL, "%s", cases[i].text);
-		if (ok)
-			cr_assert_str_eq(text, cases[i].canonical);
-	}
-}
 
 Test(session_throttle, login_ids_and_networks_are_apart, .init = set_up)
 {
@@ -79,6 +54,8 @@ Test(session_throttle, projects_are_apart_and_the_longest_login_id_fits, .init =
 	login[sizeof(login) - 1] = '\0';
 	struct throttle_keys a = keys_of(login, "192.0.2.1"), b;
 	struct id other = id_new();
-	throttle_make_keys(key, &other, login, "192.0.2.1", &b);
+	struct address address;
+	cr_assert(address_read("192.0.2.1", &address));
+	throttle_make_keys(key, &other, login, &address, &b);
 	cr_assert(!SAME(a.pair, b.pair) && !SAME(a.login, b.login) && !SAME(a.network, b.network));
 }
