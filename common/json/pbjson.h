@@ -38,21 +38,6 @@ MUST_USE enum status pbjson_set(ProtobufCMessage *message, const char *name, con
 /* Appends the message as a JSON object; absent fields are left out; repeated ones are always written. */
 void pbjson_print(const ProtobufCMessage *message, struct buf *out);
 
-/* Checks that text is a JSON object within PBJSON_DEPTH_MAX and max_bytes in compact form without duplicate keys, and gives
- * its compact form in the arena. field is used for the error's path. max_bytes 0 = no limit of its own.
- * ST_INVALID_ARGUMENT; ST_CONTENT_TOO_LARGE when only the size is wrong; ST_RESOURCE_EXHAUSTED when the arena is full. */
-MUST_USE enum status pbjson_object(const char *text, const char *field, size_t max_bytes, struct arena *arena,
-                                   const char **ret_compact, struct pbjson_error *ret_error);
-
-/* RFC 7396 merge of two JSON objects given as text; result compact, in the arena. ST_INVALID_ARGUMENT when one of them is no
- * object within the bounds, ST_RESOURCE_EXHAUSTED when the arena is full. */
-MUST_USE enum status pbjson_merge(const char *target, const char *patch, struct arena *arena, const char **ret_merged);
-
-/* A jansson tree as compact text in the arena, reals in the shortest form that reads back (as pbjson_object gives it); NULL
- * when the arena is full. */
-struct json_t;
-const char *pbjson_dump_arena(const struct json_t *value, struct arena *arena, size_t *ret_len);
-
 /* Every string of a received message is valid UTF-8 without NUL and within 64 KiB. ST_INVALID_ARGUMENT names the field. */
 MUST_USE enum status pbjson_check_strings(const ProtobufCMessage *message, struct arena *arena,
                                           struct pbjson_error *ret_error);

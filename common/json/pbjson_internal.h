@@ -1,9 +1,8 @@
-/* What the files of pbjson share: names, JSON text to tree and back. Nobody else includes this. */
+/* What the files of pbjson and jvalue share. Nobody else includes this. */
 #pragma once
 
+#include "json/jvalue.h"
 #include "json/pbjson.h"
-
-#include <jansson.h>
 
 #define PBJSON_STRING_MAX_BYTES 65536
 #define PBJSON_PATH_MAX_BYTES 256
@@ -32,19 +31,15 @@ const ProtobufCEnumValue *pbjson_enum_find(const ProtobufCEnumDescriptor *type, 
 /* Fills *ret_error (reason must be static) and returns ST_INVALID_ARGUMENT. field NULL means "". */
 enum status pbjson_refuse(struct pbjson_error *ret_error, const char *field, const char *reason);
 
-/* Parses a whole JSON document that must be an object: no NUL, valid UTF-8, no duplicate keys, depth within
- * PBJSON_DEPTH_MAX (counted from 1 at the document). The caller releases *ret_root with json_decref. */
-MUST_USE enum status pbjson_load(const char *json, size_t len_bytes, struct arena *arena, json_t **ret_root,
-                                 struct pbjson_error *ret_error);
+/* Length of the JSON number at the start of text, 0 when there is none; whether it has neither fraction nor exponent. */
+size_t jvalue_number_len(const char *text, size_t len_bytes, bool *ret_integer);
+/* Whether a number fits an int64 (integer) or a double, and is no longer than JVALUE_NUMBER_MAX_BYTES. */
+bool jvalue_number_fits(const char *text, size_t len_bytes, bool integer);
 
-/* Appends the tree as compact JSON: members in their order, integers exact, reals in the shortest form that reads back. */
-void pbjson_dump(const json_t *value, struct buf *out);
-
-/* Appends a double as JSON number with a point or exponent; null when it is not finite. */
-void pbjson_add_real(struct buf *out, double value);
-
-/* The tree as compact text in the arena; NULL when the arena is full. */
-const char *pbjson_dump_arena(const json_t *value, struct arena *arena, size_t *ret_len);
+/* A new member or element at the end of parent, zeroed; NULL when the arena is full. */
+struct jvalue *jvalue_append(struct jvalue *parent, struct arena *arena);
+/* Once all members are there: makes them quick to find, and names one that is there twice (or NULL). False when the arena is full. */
+bool jvalue_sort(struct jvalue *object, struct arena *arena, const char **ret_twice);
 
 /* Where in the document we are; lives on the stack while that part is read. */
 struct pbjson_place {
@@ -71,13 +66,14 @@ enum pbjson_wanted { WANT_INTEGER, WANT_REAL, WANT_BOOL, WANT_TEXT, WANT_OBJECT,
 enum pbjson_wanted pbjson_wanted(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape);
 extern const char *const pbjson_wanted_reasons[];
 
-/* Store one value at `at`, which has the C type of the field (an element's, when it is repeated). Integers are checked
- * against the type's range; text is valid UTF-8 and is for string, enum, bytes and time fields; it is copied. */
+/* Store one value at `at`, which has the C type of the field (an element's, when it is repeated). Numbers are checked
+ * against the type's range; text is valid UTF-8 that lives as long as the message, and is for string, enum, bytes and time fields. */
 MUST_USE enum status pbjson_store_integer(struct pbjson_parse *parse, const struct pbjson_place *place,
                                           const ProtobufCFieldDescriptor *field, int64_t value, void *at);
 MUST_USE enum status pbjson_store_text(struct pbjson_parse *parse, const struct pbjson_place *place,
                                        const ProtobufCFieldDescriptor *field, const char *text, void *at);
-void pbjson_store_real(const ProtobufCFieldDescriptor *field, double value, void *at);
+MUST_USE enum status pbjson_store_real(struct pbjson_parse *parse, const struct pbjson_place *place,
+                                       const ProtobufCFieldDescriptor *field, double value, void *at);
 
 /* Size of one element of a repeated field of this type. */
 size_t pbjson_element_size(const ProtobufCFieldDescriptor *field);

@@ -3,33 +3,15 @@
 
 #include <string.h>
 
-static bool fits(enum pbjson_wanted wanted, const json_t *value)
-{
-	switch (wanted) {
-	case WANT_INTEGER:
-		return json_is_integer(value);
-	case WANT_REAL:
-		return json_is_number(value);
-	case WANT_BOOL:
-		return json_is_boolean(value);
-	case WANT_TEXT:
-		return json_is_string(value);
-	case WANT_OBJECT:
-	case WANT_MESSAGE:
-		return json_is_object(value);
-	}
-	return false;
-}
-
 static enum status read_message(struct pbjson_parse *parse, const struct pbjson_place *place,
-                                const ProtobufCMessageDescriptor *type, const json_t *object,
+                                const ProtobufCMessageDescriptor *type, const struct jvalue *object,
                                 ProtobufCMessage **ret_message);
 
-static enum status read_object(struct pbjson_parse *parse, const struct pbjson_place *place, const json_t *value,
+static enum status read_object(struct pbjson_parse *parse, const struct pbjson_place *place, const struct jvalue *value,
                                void *at)
 {
 	size_t len;
-	const char *text = pbjson_dump_arena(value, parse->arena, &len);
+	const char *text = jvalue_text(value, parse->arena, &len);
 
 	if (!text)
 		return pbjson_no_memory(parse, place);
@@ -40,49 +22,60 @@ static enum status read_object(struct pbjson_parse *parse, const struct pbjson_p
 }
 
 static enum status read_value(struct pbjson_parse *parse, const struct pbjson_place *place,
-                              const ProtobufCFieldDescriptor *field, const json_t *value, void *at)
+                              const ProtobufCFieldDescriptor *field, const struct jvalue *value, void *at)
 {
 	size_t name_len;
 	enum pbjson_wanted wanted = pbjson_wanted(field, pbjson_field_shape(field, &name_len));
+	int64_t integer;
 
-	if (!fits(wanted, value))
-		return pbjson_refuse_at(parse, place,
-		                        json_is_null(value) ? "must not be null" : pbjson_wanted_reasons[wanted]);
 	switch (wanted) {
 	case WANT_INTEGER:
-		return pbjson_store_integer(parse, place, field, json_integer_value(value), at);
+		if (!jvalue_integer(value, &integer))
+			break;
+		return pbjson_store_integer(parse, place, field, integer, at);
 	case WANT_REAL:
-		pbjson_store_real(field, json_number_value(value), at);
-		return ST_OK;
+		if (value->kind != JVALUE_NUMBER)
+			break;
+		return pbjson_store_real(parse, place, field, jvalue_real(value), at);
 	case WANT_BOOL:
-		*(protobuf_c_boolean *)at = json_is_true(value);
+		if (value->kind != JVALUE_TRUE && value->kind != JVALUE_FALSE)
+			break;
+		*(protobuf_c_boolean *)at = value->kind == JVALUE_TRUE;
 		return ST_OK;
 	case WANT_TEXT:
-		return pbjson_store_text(parse, place, field, json_string_value(value), at);
+		if (value->kind != JVALUE_STRING)
+			break;
+		return pbjson_store_text(parse, place, field, value->text, at);
 	case WANT_OBJECT:
+		if (value->kind != JVALUE_OBJECT)
+			break;
 		return read_object(parse, place, value, at);
 	case WANT_MESSAGE:
+		if (value->kind != JVALUE_OBJECT)
+			break;
 		return read_message(parse, place, field->descriptor, value, at);
 	}
-	return ST_INTERNAL;
+	return pbjson_refuse_at(parse, place,
+	                        value->kind == JVALUE_NULL ? "must not be null" : pbjson_wanted_reasons[wanted]);
 }
 
 static enum status read_array(struct pbjson_parse *parse, const struct pbjson_place *place,
-                              const ProtobufCFieldDescriptor *field, const json_t *array, char *base)
+                              const ProtobufCFieldDescriptor *field, const struct jvalue *array, char *base)
 {
-	size_t count = json_array_size(array), size = pbjson_element_size(field);
+	size_t count = array->count, size = pbjson_element_size(field), i = 0;
 	char *items;
 
-	if (!json_is_array(array))
-		return pbjson_refuse_at(parse, place, json_is_null(array) ? "must not be null" : "must be an array");
+	if (array->kind != JVALUE_ARRAY)
+		return pbjson_refuse_at(parse, place,
+		                        array->kind == JVALUE_NULL ? "must not be null" : "must be an array");
 	if (count == 0)
 		return ST_OK;
 	items = arena_alloc(parse->arena, count * size);
 	if (!items)
 		return pbjson_no_memory(parse, place);
-	for (size_t i = 0; i < count; i++) {
+	for (const struct jvalue *value = array->first; value; value = value->next, i++) {
 		struct pbjson_place element = {.up = place, .index = i};
-		enum status status = read_value(parse, &element, field, json_array_get(array, i), items + i * size);
+		enum status status = read_value(parse, &element, field, value, items + i * size);
 
 		if (status != ST_OK)
 			return status;
@@ -119,7 +112,7 @@ static bool is_skipped(const struct pbjson_parse *parse, const struct pbjson_pla
 }
 
 static enum status read_member(struct pbjson_parse *parse, const struct pbjson_place *place,
-                               const ProtobufCMessageDescriptor *type, const json_t *value, char *base)
+                               const ProtobufCMessageDescriptor *type, const struct jvalue *value, char *base)
 {
 	enum pbjson_shape shape;
 	const ProtobufCFieldDescriptor *field = pbjson_field_find(type, place->name, &shape);
@@ -127,7 +120,7 @@ static enum status read_member(struct pbjson_parse *parse, const struct pbjson_p
 
 	if (!field || is_skipped(parse, place, field))
 		return pbjson_refuse_at(parse, place, "is no member of this object");
-	if (json_is_null(value))
+	if (value->kind == JVALUE_NULL)
 		return read_null(parse, place, type, base);
 	if (field->label == PROTOBUF_C_LABEL_REPEATED)
 		return read_array(parse, place, field, value, base);
@@ -138,19 +131,16 @@ static enum status read_member(struct pbjson_parse *parse, const struct pbjson_p
 }
 
 static enum status read_message(struct pbjson_parse *parse, const struct pbjson_place *place,
-                                const ProtobufCMessageDescriptor *type, const json_t *object,
+                                const ProtobufCMessageDescriptor *type, const struct jvalue *object,
                                 ProtobufCMessage **ret_message)
 {
 	ProtobufCMessage *message = arena_alloc(parse->arena, type->sizeof_message);
-	const char *key;
-	json_t *value;
 
 	if (!message)
 		return pbjson_no_memory(parse, place);
 	protobuf_c_message_init(type, message);
-	json_object_foreach((json_t *)object, key, value)
-	{
-		struct pbjson_place member = {.up = place, .name = key};
+	for (const struct jvalue *value = object->first; value; value = value->next) {
+		struct pbjson_place member = {.up = place, .name = value->name};
 		enum status status = read_member(parse, &member, type, value, (char *)message);
 
 		if (status != ST_OK)
@@ -165,12 +155,12 @@ enum status pbjson_parse(const ProtobufCMessageDescriptor *type, const char *jso
                          struct pbjson_error *ret_error)
 {
 	struct pbjson_parse parse = {.arena = arena, .error = ret_error, .skip = skip};
-	json_t *root;
-	enum status status = pbjson_load(json, len_bytes, arena, &root, ret_error);
+	const struct jvalue *root;
+	enum status status = jvalue_read(json, len_bytes, arena, &root, ret_error);
 
 	if (status != ST_OK)
 		return status;
-	status = read_message(&parse, NULL, type, root, ret_message);
-	json_decref(root);
-	return status;
+	if (root->kind != JVALUE_OBJECT)
+		return pbjson_refuse(ret_error, "", "must be a JSON object");
+	return read_message(&parse, NULL, type, root, ret_message);
 }

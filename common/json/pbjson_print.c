@@ -4,6 +4,9 @@
 #include "json/pbjson_internal.h"
 
 #include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void print_message(const ProtobufCMessage *message, struct buf *out);
@@ -17,6 +20,25 @@ static void add_uint(struct buf *out, uint64_t value)
 		digits[--at] = (char)('0' + value % 10);
 	while (value /= 10);
 	buf_add(out, digits + at, sizeof digits - at);
+}
+
+/* As a JSON number with a point or exponent; null when it is not finite. */
+static void add_real(struct buf *out, double value)
+{
+	char text[32];
+
+	if (!isfinite(value)) {
+		buf_add_str(out, "null");
+		return;
+	}
+	for (int precision = 15; precision <= 17; precision++) {
+		(void)snprintf(text, sizeof(text), "%.*g", precision, value);
+		if (strtod(text, NULL) == value) /* exact: reads back as the same double */
+			break;
+	}
+	buf_add_str(out, text);
+	if (!strpbrk(text, ".e")) /* stays a real for the next reader */
+		buf_add_str(out, ".0");
 }
 
 static void print_enum(const ProtobufCEnumDescriptor *type, int value, struct buf *out)
@@ -105,10 +127,10 @@ static void print_value(const ProtobufCFieldDescriptor *field, enum pbjson_shape
 		print_message(*(const ProtobufCMessage *const *)at, out);
 		break;
 	case PROTOBUF_C_TYPE_FLOAT:
-		pbjson_add_real(out, (double)*(const float *)at);
+		add_real(out, (double)*(const float *)at);
 		break;
 	case PROTOBUF_C_TYPE_DOUBLE:
-		pbjson_add_real(out, *(const double *)at);
+		add_real(out, *(const double *)at);
 		break;
 	}
 }

@@ -25,24 +25,39 @@ static bool text_to_int(const char *text, int64_t *ret_value)
 
 static bool text_to_real(const char *text, double *ret_value)
 {
-	json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
-	bool ok = json_is_number(number);
+	size_t len = strlen(text);
+	bool integer;
 
-	if (ok)
-		*ret_value = json_number_value(number);
-	json_decref(number);
-	return ok;
+	if (len == 0 || jvalue_number_len(text, len, &integer) != len || !jvalue_number_fits(text, len, integer))
+		return false;
+	*ret_value = strtod(text, NULL);
+	return true;
+}
+
+static enum status set_text(struct pbjson_parse *parse, const struct pbjson_place *place,
+                            const ProtobufCFieldDescriptor *field, const char *text, void *at)
+{
+	const char *copy = arena_strdup(parse->arena, text);
+
+	return copy ? pbjson_store_text(parse, place, field, copy, at) : pbjson_no_memory(parse, place);
 }
 
 static enum status set_object(struct pbjson_parse *parse, const struct pbjson_place *place, const char *text, void *at)
 {
-	enum status status;
+	const struct jvalue *object;
 	const char *compact;
+	size_t len;
+	enum status status = jvalue_read_object(text, place->name, parse->arena, &object, parse->error);
 
-	status = pbjson_object(text, place->name, PBJSON_STRING_MAX_BYTES, parse->arena, &compact, parse->error);
-	if (status == ST_OK)
-		*(const char **)at = compact;
-	return status;
+	if (status != ST_OK)
+		return status;
+	compact = jvalue_text(object, parse->arena, &len);
+	if (!compact)
+		return pbjson_no_memory(parse, place);
+	if (len > PBJSON_STRING_MAX_BYTES)
+		return pbjson_refuse_at(parse, place, "is longer than 65536 bytes");
+	*(const char **)at = compact;
+	return ST_OK;
 }
 
 static enum status set_value(struct pbjson_parse *parse, const struct pbjson_place *place,
@@ -61,15 +76,14 @@ static enum status set_value(struct pbjson_parse *parse, const struct pbjson_pla
 	case WANT_REAL:
 		if (!text_to_real(text, &real))
 			break;
-		pbjson_store_real(field, real, at);
-		return ST_OK;
+		return pbjson_store_real(parse, place, field, real, at);
 	case WANT_BOOL:
 		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
 			break;
 		*(protobuf_c_boolean *)at = text[0] == 't';
 		return ST_OK;
 	case WANT_TEXT:
-		return pbjson_store_text(parse, place, field, text, at);
+		return set_text(parse, place, field, text, at);
 	case WANT_OBJECT:
 		return set_object(parse, place, text, at);
 	case WANT_MESSAGE:

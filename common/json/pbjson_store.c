@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "json/pbjson_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 static void add_place(const struct pbjson_place *place, struct buf *path)
@@ -99,13 +100,11 @@ static enum status store_enum(struct pbjson_parse *parse, const struct pbjson_pl
 	return ST_OK;
 }
 
-/* Text for a string, enum, bytes or time field; valid UTF-8. */
 enum status pbjson_store_text(struct pbjson_parse *parse, const struct pbjson_place *place,
                               const ProtobufCFieldDescriptor *field, const char *text, void *at)
 {
 	enum pbjson_shape shape;
 	size_t name_len, len = strlen(text);
-	char *copy;
 
 	if (len > PBJSON_STRING_MAX_BYTES)
 		return pbjson_refuse_at(parse, place, "is longer than 65536 bytes");
@@ -119,19 +118,21 @@ enum status pbjson_store_text(struct pbjson_parse *parse, const struct pbjson_pl
 			return pbjson_refuse_at(parse, place, "must be a time such as 2026-01-31T12:00:00Z");
 		return ST_OK;
 	}
-	copy = arena_strndup(parse->arena, text, len);
-	if (!copy)
-		return pbjson_no_memory(parse, place);
-	*(char **)at = copy;
+	*(const char **)at = text;
 	return ST_OK;
 }
 
-void pbjson_store_real(const ProtobufCFieldDescriptor *field, double value, void *at)
+enum status pbjson_store_real(struct pbjson_parse *parse, const struct pbjson_place *place,
+                              const ProtobufCFieldDescriptor *field, double value, void *at)
 {
-	if (field->type == PROTOBUF_C_TYPE_FLOAT)
-		*(float *)at = (float)value;
-	else
+	if (field->type == PROTOBUF_C_TYPE_DOUBLE) {
 		*(double *)at = value;
+		return ST_OK;
+	}
+	if (!isfinite((float)value))
+		return pbjson_refuse_at(parse, place, "is a number out of range");
+	*(float *)at = (float)value;
+	return ST_OK;
 }
 
 enum pbjson_wanted pbjson_wanted(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape)

@@ -86,6 +86,7 @@ void import_batch_add(struct import_batch *batch, uint32_t line, const char *tex
 	ProtobufCMessage *row = NULL;
 	const struct secret_piece pieces[] = {{batch->hash, sizeof(batch->hash)}, {text, len}};
 	secret_sha256_pieces(pieces, 2, batch->hash);
+	batch->bytes += len; /* of refused lines too: what was read of them stays in the arena */
 	enum status status =
 	    pbjson_parse(&identity__import_row__descriptor, text, len, NULL, batch->arena, &row, &error);
 	if (status != ST_OK) {
@@ -93,7 +94,6 @@ void import_batch_add(struct import_batch *batch, uint32_t line, const char *tex
 		batch->entries[batch->count - 1].field = error.field;
 		return;
 	}
-	batch->bytes += len;
 	batch->rows[batch->row_count++] = (Identity__ImportRow *)row;
 	batch->entries[batch->count++] = (struct import_entry){.line = line, .sent = true};
 }

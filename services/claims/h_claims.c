@@ -5,19 +5,17 @@
 #include "claims.pb-c.h"
 #include "identity.pb-c.h"
 #include "rules.h"
-#include "json/pbjson.h"
+#include "json/jvalue.h"
 
-#include <jansson.h>
-
-#define BODY_MAX_BYTES (64 * 1024) /* of a merge patch, which may be longer than its result */
 #define WRITE_ATTEMPTS 3
 
 /* What a write was asked to do. */
 struct claims_change {
 	const char *user_id;
 	struct id user;
-	const char *body; /* compact JSON object */
-	bool merge;       /* RFC 7396; else the body replaces all */
+	const char *body;            /* JSON object */
+	bool merge;                  /* RFC 7396; else the body replaces all */
+	const struct jvalue *claims; /* the body, read */
 	bool has_if_match;
 	int64_t if_match_version;
 };
@@ -61,88 +59,81 @@ enum status h_get_claims(struct call *call, const Claims__GetClaimsRequest *requ
 /* ---- the event: which names changed, from what to what ---- */
 
 /* NULL for no value, and when the arena is full. */
-static char *value_text(struct arena *arena, const json_t *value)
+static char *value_text(struct arena *arena, const struct jvalue *value)
 {
 	size_t len;
-	return value != NULL ? (char *)pbjson_dump_arena(value, arena, &len) : NULL;
+	return value ? (char *)jvalue_text(value, arena, &len) : NULL;
 }
 
-static enum status add_change(struct arena *arena, Events__Event *event, const char *name, json_t *before,
-                              json_t *after)
+static enum status add_change(struct arena *arena, Events__Event *event, const struct jvalue *before,
+                              const struct jvalue *after)
 {
 	Events__FieldChange *change = arena_alloc(arena, sizeof(*change));
-	if (change == NULL)
+	if (!change)
 		return ST_INTERNAL;
 	events__field_change__init(change);
-	change->field = arena_printf(arena, "claims.%s", name);
+	change->field = arena_printf(arena, "claims.%s", before ? before->name : after->name);
 	change->before_json = value_text(arena, before);
 	change->after_json = value_text(arena, after);
-	if (change->field == NULL || (before != NULL) != (change->before_json != NULL) ||
-	    (after != NULL) != (change->after_json != NULL))
+	if (!change->field || (before && !change->before_json) || (after && !change->after_json))
 		return ST_INTERNAL;
 	event->changes[event->n_changes++] = change;
 	return ST_OK;
 }
 
-static enum status list_changes(struct arena *arena, json_t *before, json_t *after, Events__Event *event)
+static enum status list_changes(struct arena *arena, const struct jvalue *before, const struct jvalue *after,
+                                Events__Event *event)
 {
 	enum status status = ST_OK;
-	const char *name;
-	json_t *value;
-	size_t most = json_object_size(before) + json_object_size(after);
+	size_t most = (size_t)before->count + after->count;
 	event->changes = arena_alloc(arena, (most + 1) * sizeof(*event->changes));
-	if (event->changes == NULL)
+	if (!event->changes)
 		return ST_INTERNAL;
-	json_object_foreach(before, name, value)
-	{
-		if (status == ST_OK && !json_equal(value, json_object_get(after, name)))
-			status = add_change(arena, event, name, value, json_object_get(after, name));
+	for (const struct jvalue *old = before->first; old && status == ST_OK; old = old->next) {
+		const struct jvalue *new = jvalue_get(after, old->name);
+		if (!jvalue_equal(old, new))
+			status = add_change(arena, event, old, new);
 	}
-	json_object_foreach(after, name, value)
-	{
-		if (status == ST_OK && json_object_get(before, name) == NULL)
-			status = add_change(arena, event, name, NULL, value);
+	for (const struct jvalue *new = after->first; new &&status == ST_OK; new = new->next) {
+		if (!jvalue_get(before, new->name))
+			status = add_change(arena, event, NULL, new);
 	}
 	return status;
 }
 
-static enum status fill_event(struct call *call, const struct claims_change *change, const struct claims_row *before,
-                              const struct claims_row *after, Events__Event *event)
+static void fill_event(const struct claims_change *change, int64_t version, Events__Event *event)
 {
-	enum status status = ST_INTERNAL;
-	json_t *old = json_loads(before->document, 0, NULL);
-	json_t *new = json_loads(after->document, 0, NULL);
 	event->has_type = true;
 	event->type = EVENTS__EVENT_TYPE__EVENT_TYPE_CLAIMS_CHANGED;
 	event->subject = (char *)change->user_id;
 	event->user_id = (char *)change->user_id;
 	event->has_version = true;
-	event->version = after->version;
-	if (old != NULL && new != NULL)
-		status = list_changes(call->arena, old, new, event);
-	json_decref(old);
-	json_decref(new);
-	return status;
+	event->version = version;
 }
 
 /* ---- writing ---- */
 
-/* The document after the change. */
+/* The document after the change, and what differs between the two. */
 static enum status compute_document(struct call *call, const struct claims_change *change, const char *before,
-                                    const char **ret_document)
+                                    const char **ret_document, Events__Event *ret_event)
 {
+	struct pbjson_error error;
 	struct claims_fault fault;
-	const char *document = change->body;
-	enum status status = ST_OK;
-	if (change->merge)
-		status = pbjson_merge(before, change->body, call->arena, &document);
+	const struct jvalue *old, *new = change->claims;
+	size_t len;
+	enum status status = jvalue_read_object(before, "claims", call->arena, &old, &error);
 	if (status != ST_OK)
-		return status;
-	status = rules_check_claims(document, &fault);
+		return ST_INTERNAL;
+	if (change->merge)
+		new = jvalue_merge(old, change->claims, call->arena);
+	const char *document = new ? jvalue_text(new, call->arena, &len) : NULL;
+	if (!document)
+		return ST_RESOURCE_EXHAUSTED;
+	status = rules_check_claims(new, len, &fault);
 	if (status != ST_OK)
 		return call_fail(call, status, fault.field, "%s", fault.reason);
 	*ret_document = document;
-	return ST_OK;
+	return list_changes(call->arena, old, new, ret_event);
 }
 
 /* Nothing changes: no event, no version, only the answer is remembered. */
@@ -172,10 +163,8 @@ static enum status try_change(struct call *call, const struct claims_change *cha
 		                 (long long)before.version);
 	write.row.version = before.version + 1;
 	write.row.updated_at_us = clock_wall_us();
-	status = compute_document(call, change, before.document, &write.row.document);
-	if (status != ST_OK)
-		return status;
-	status = fill_event(call, change, &before, &write.row, &event);
+	fill_event(change, write.row.version, &event);
+	status = compute_document(call, change, before.document, &write.row.document, &event);
 	if (status != ST_OK)
 		return status;
 	if (event.n_changes == 0)
@@ -196,9 +185,7 @@ static enum status change_claims(struct call *call, struct claims_change *change
 	struct pbjson_error error;
 	if (change->body == NULL)
 		return call_fail(call, ST_INVALID_ARGUMENT, "claims", "The claims are missing.");
-	enum status status = pbjson_object(change->body, "claims", BODY_MAX_BYTES, call->arena, &change->body, &error);
-	if (status == ST_CONTENT_TOO_LARGE)
-		status = ST_CLAIMS_TOO_LARGE;
+	enum status status = jvalue_read_object(change->body, "claims", call->arena, &change->claims, &error);
 	if (status != ST_OK)
 		return call_fail(call, status, error.field, "%s", error.reason);
 	status = find_user(call, change->user_id, &change->user);

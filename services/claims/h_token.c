@@ -5,9 +5,8 @@
 #include "base/token.h"
 #include "claims.pb-c.h"
 #include "jws.h"
-#include "json/pbjson.h"
+#include "json/jvalue.h"
 
-#include <jansson.h>
 #include <string.h>
 
 /* What goes into one token. */
@@ -36,43 +35,58 @@ static enum status check_mint(struct call *call, const Claims__MintRequest *in, 
 	return ST_OK;
 }
 
-/* The registered claims; json_object_set_new refuses a NULL value, so a failure anywhere is seen here. */
-static bool set_registered(struct call *call, const struct mint *mint, json_t *payload)
+/* The registered claims. A text that is missing fails, as a full arena does. */
+static bool add_registered(struct call *call, const struct mint *mint, struct jvalue *payload)
 {
 	const Claims__MintRequest *in = mint->request;
-	char project[ID_TEXT_SIZE], jti[ID_TEXT_SIZE];
-	struct id id = id_new();
+	struct arena *arena = call->arena;
+	const struct id id = id_new();
+	char *project = arena_alloc(arena, ID_TEXT_SIZE), *jti = arena_alloc(arena, ID_TEXT_SIZE);
+	if (!project || !jti)
+		return false;
 	id_format("prj", &call->project, project);
 	id_format(TOKEN_JTI_PREFIX, &id, jti);
-	const char *issuer = arena_printf(call->arena, "%s/v1/projects/%s", claims_state(call)->issuer, project);
-	int failed = json_object_set_new(payload, "iss", json_string(issuer));
-	failed |= json_object_set_new(payload, "sub", json_string(in->user_id));
-	failed |= json_object_set_new(payload, "aud", json_string(in->audience != NULL ? in->audience : project));
-	failed |= json_object_set_new(payload, "iat", json_integer(mint->now_sec));
-	failed |= json_object_set_new(payload, "exp", json_integer(mint->now_sec + mint->lifetime_sec));
-	failed |= json_object_set_new(payload, "jti", json_string(jti));
-	failed |= json_object_set_new(payload, "sid", json_string(in->session_id));
-	failed |= json_object_set_new(payload, "tv", json_integer(in->epoch));
-	if (in->email != NULL)
-		failed |= json_object_set_new(payload, "email", json_string(in->email));
-	if (in->has_email_verified)
-		failed |= json_object_set_new(payload, "email_verified", json_boolean(in->email_verified));
-	if (in->name != NULL)
-		failed |= json_object_set_new(payload, "name", json_string(in->name));
-	return failed == 0;
+	const char *issuer = arena_printf(arena, "%s/v1/projects/%s", claims_state(call)->issuer, project);
+	bool good =
+	    jvalue_add_text(payload, "iss", issuer, arena) && jvalue_add_text(payload, "sub", in->user_id, arena) &&
+	    jvalue_add_text(payload, "aud", in->audience ? in->audience : project, arena) &&
+	    jvalue_add_integer(payload, "iat", mint->now_sec, arena) &&
+	    jvalue_add_integer(payload, "exp", mint->now_sec + mint->lifetime_sec, arena) &&
+	    jvalue_add_text(payload, "jti", jti, arena) && jvalue_add_text(payload, "sid", in->session_id, arena) &&
+	    jvalue_add_integer(payload, "tv", in->epoch, arena);
+	if (good && in->email)
+		good = jvalue_add_text(payload, "email", in->email, arena);
+	if (good && in->has_email_verified)
+		good = jvalue_add_bool(payload, "email_verified", in->email_verified, arena);
+	if (good && in->name)
+		good = jvalue_add_text(payload, "name", in->name, arena);
+	return good;
 }
 
 /* Custom claims never replace a registered one, whatever the database holds. */
+static bool add_custom(struct call *call, const char *document, struct jvalue *payload)
+{
+	struct pbjson_error error;
+	const struct jvalue *custom;
+	if (!document)
+		return true;
+	if (jvalue_read_object(document, "claims", call->arena, &custom, &error) != ST_OK)
+		return false;
+	for (const struct jvalue *claim = custom->first; claim; claim = claim->next) {
+		if (!jvalue_get(payload, claim->name) && !jvalue_add(payload, claim->name, claim, call->arena))
+			return false;
+	}
+	return true;
+}
+
 static enum status make_payload(struct call *call, const struct mint *mint, const char **ret_payload, size_t *ret_len)
 {
-	const char *text = NULL;
-	json_t *payload = json_object();
-	json_t *custom = mint->document != NULL ? json_loads(mint->document, 0, NULL) : json_object();
-	if (set_registered(call, mint, payload) && json_object_update_missing(payload, custom) == 0)
-		text = pbjson_dump_arena(payload, call->arena, ret_len);
-	json_decref(custom);
-	json_decref(payload);
-	if (text == NULL)
+	struct jvalue *payload = jvalue_new_object(call->arena);
+	const char *text;
+	if (!add_registered(call, mint, payload) || !add_custom(call, mint->document, payload))
+		return ST_INTERNAL;
+	text = jvalue_text(payload, call->arena, ret_len);
+	if (!text)
 		return ST_INTERNAL;
 	*ret_payload = text;
 	return ST_OK;

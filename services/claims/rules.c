@@ -1,7 +1,6 @@
 /* What custom claims may look like: size, reserved names, no empty names. */
 #include "rules.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define RESERVED(name) name, "claims." name
@@ -52,55 +51,42 @@ static const char *reserved_field(const char *name)
 	return NULL;
 }
 
-/* Depth is bounded by the parser. */
-static bool has_empty_name(json_t *value)
+/* Depth is bounded by the reader. */
+static bool has_empty_name(const struct jvalue *value)
 {
-	const char *name;
-	json_t *member;
-	size_t index;
-	json_object_foreach(value, name, member)
-	{
-		if (name[0] == '\0' || has_empty_name(member))
-			return true;
-	}
-	json_array_foreach(value, index, member)
-	{
-		if (has_empty_name(member))
+	if (value->kind != JVALUE_OBJECT && value->kind != JVALUE_ARRAY)
+		return false;
+	for (const struct jvalue *item = value->first; item; item = item->next) {
+		if ((item->name && item->name[0] == '\0') || has_empty_name(item))
 			return true;
 	}
 	return false;
 }
 
-static const char *first_reserved(json_t *claims)
+static const char *first_reserved(const struct jvalue *claims)
 {
-	const char *name, *field;
-	json_t *member;
-	json_object_foreach(claims, name, member)
-	{
-		field = reserved_field(name);
-		if (field != NULL)
+	for (const struct jvalue *member = claims->first; member; member = member->next) {
+		const char *field = reserved_field(member->name);
+		if (field)
 			return field;
 	}
 	return NULL;
 }
 
-enum status rules_check_claims(const char *document, struct claims_fault *ret_fault)
+enum status rules_check_claims(const struct jvalue *claims, size_t len_bytes, struct claims_fault *ret_fault)
 {
-	enum status status = ST_INVALID_ARGUMENT;
-	const char *field;
-	if (strlen(document) > CLAIMS_MAX_BYTES) {
+	if (len_bytes > CLAIMS_MAX_BYTES) {
 		*ret_fault = (struct claims_fault){"claims", "The custom claims may hold 4096 bytes in total."};
 		return ST_CLAIMS_TOO_LARGE;
 	}
-	json_t *claims = json_loads(document, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(claims))
-		*ret_fault = (struct claims_fault){"claims", "The claims must be a JSON object."};
-	else if ((field = first_reserved(claims)) != NULL)
+	const char *field = first_reserved(claims);
+	if (field) {
 		*ret_fault = (struct claims_fault){field, "This name is reserved; the suite sets it itself."};
-	else if (has_empty_name(claims))
+		return ST_INVALID_ARGUMENT;
+	}
+	if (has_empty_name(claims)) {
 		*ret_fault = (struct claims_fault){"claims", "A claim's name must not be empty."};
-	else
-		status = ST_OK;
-	json_decref(claims);
-	return status;
+		return ST_INVALID_ARGUMENT;
+	}
+	return ST_OK;
 }

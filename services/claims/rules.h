@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "json/jvalue.h"
 
 #define CLAIMS_MAX_BYTES 4096 /* of the compact JSON, braces included */
 
@@ -11,6 +12,6 @@ struct claims_fault {
 	const char *reason; /* one sentence */
 };
 
-/* Checks a compact JSON object, as pbjson_object gives it: size, reserved names at the top level, no empty names at any
- * level. ST_CLAIMS_TOO_LARGE or ST_INVALID_ARGUMENT fill *ret_fault. */
-MUST_USE enum status rules_check_claims(const char *document, struct claims_fault *ret_fault);
+/* Checks a JSON object whose compact text has len_bytes: size, reserved names at the top level, no empty names at any level.
+ * ST_CLAIMS_TOO_LARGE or ST_INVALID_ARGUMENT fill *ret_fault. */
+MUST_USE enum status rules_check_claims(const struct jvalue *claims, size_t len_bytes, struct claims_fault *ret_fault);

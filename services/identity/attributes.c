@@ -1,6 +1,8 @@
 /* The schema of custom attributes: which members a user's attributes may have. */
 #include "attributes.h"
 
+#include "json/jvalue.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,26 +66,26 @@ out:
 	return status;
 }
 
-static bool value_is_strings(const json_t *value)
+static bool value_is_strings(const struct jvalue *value)
 {
-	if (!json_is_array(value))
+	if (value->kind != JVALUE_ARRAY)
 		return false;
-	for (size_t i = 0; i < json_array_size(value); i++)
-		if (!json_is_string(json_array_get(value, i)))
+	for (const struct jvalue *item = value->first; item; item = item->next)
+		if (item->kind != JVALUE_STRING)
 			return false;
 	return true;
 }
 
 /* NULL when the value has the attribute's type. */
-static const char *value_refusal(const struct attribute *attribute, const json_t *value)
+static const char *value_refusal(const struct attribute *attribute, const struct jvalue *value)
 {
 	switch (attribute->type) {
 	case ATTRIBUTE_STRING:
-		return json_is_string(value) ? NULL : "It must be a string";
+		return value->kind == JVALUE_STRING ? NULL : "It must be a string";
 	case ATTRIBUTE_NUMBER:
-		return json_is_number(value) ? NULL : "It must be a number";
+		return value->kind == JVALUE_NUMBER ? NULL : "It must be a number";
 	case ATTRIBUTE_BOOLEAN:
-		return json_is_boolean(value) ? NULL : "It must be true or false";
+		return value->kind == JVALUE_TRUE || value->kind == JVALUE_FALSE ? NULL : "It must be true or false";
 	default:
 		return value_is_strings(value) ? NULL : "It must be an array of strings";
 	}
@@ -98,19 +100,17 @@ static bool attributes_name(const struct attributes *attributes, const char *nam
 }
 
 /* The first member that does not fit: its name in *ret_name, and why. NULL when all fit. */
-static const char *object_refusal(const struct attributes *attributes, json_t *object, const char **ret_name)
+static const char *object_refusal(const struct attributes *attributes, const struct jvalue *object,
+                                  const char **ret_name)
 {
-	const char *name;
-	json_t *value;
-	json_object_foreach(object, name, value)
-	{
-		*ret_name = name;
-		if (!attributes_name(attributes, name))
+	for (const struct jvalue *member = object ? object->first : NULL; member; member = member->next) {
+		*ret_name = member->name;
+		if (!attributes_name(attributes, member->name))
 			return "The attribute schema does not have it";
 	}
 	for (size_t i = 0; i < attributes->count; i++) {
 		const struct attribute *attribute = &attributes->list[i];
-		value = json_object_get(object, attribute->name);
+		const struct jvalue *value = jvalue_get(object, attribute->name);
 		*ret_name = attribute->name;
 		if (!value && attribute->required)
 			return "The attribute schema requires it";
@@ -121,21 +121,18 @@ static const char *object_refusal(const struct attributes *attributes, json_t *o
 	return NULL;
 }
 
-enum status attributes_check(const struct attributes *attributes, const char *object, struct arena *arena,
+enum status attributes_check(const struct attributes *attributes, const struct jvalue *object, struct arena *arena,
                              const char **ret_field, const char **ret_reason)
 {
+	const char *name = "";
 	if (attributes->count == 0)
 		return ST_OK;
-	json_t *json = json_loads(object ? object : "{}", 0, NULL);
-	const char *name = "", *refusal = "It must be an object";
-	if (json_is_object(json))
-		refusal = object_refusal(attributes, json, &name);
-	if (refusal) {
-		*ret_field = attribute_name_valid(name) ? arena_printf(arena, "attributes.%s", name) : "attributes";
-		*ret_reason = refusal;
-	}
-	json_decref(json);
-	return refusal ? ST_INVALID_ARGUMENT : ST_OK;
+	const char *refusal = object_refusal(attributes, object, &name);
+	if (!refusal)
+		return ST_OK;
+	*ret_field = attribute_name_valid(name) ? arena_printf(arena, "attributes.%s", name) : "attributes";
+	*ret_reason = refusal;
+	return ST_INVALID_ARGUMENT;
 }
 
 /* ---- cache ---- */

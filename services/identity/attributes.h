@@ -35,9 +35,10 @@ MUST_USE enum status attributes_parse(const char *definitions, struct arena *are
 MUST_USE enum status attributes_print(const struct attributes *attributes, struct arena *arena,
                                       const char **ret_definitions);
 
-/* Whether a JSON object (NULL = {}) follows the schema. ST_INVALID_ARGUMENT: path and sentence in the arena. */
-MUST_USE enum status attributes_check(const struct attributes *attributes, const char *object, struct arena *arena,
-                                      const char **ret_field, const char **ret_reason);
+/* Whether an object (NULL = {}) follows the schema. ST_INVALID_ARGUMENT: path and sentence in the arena. */
+struct jvalue;
+MUST_USE enum status attributes_check(const struct attributes *attributes, const struct jvalue *object,
+                                      struct arena *arena, const char **ret_field, const char **ret_reason);
 
 /* ---- cache of schemas by project: a hint only, every write proves its version (store.h). Loop's thread only. ---- */
 struct attributes_cache;

@@ -4,9 +4,8 @@
 #include "base/buf.h"
 #include "base/login.h"
 #include "rules.h"
-#include "json/pbjson.h"
+#include "json/jvalue.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,30 +140,51 @@ static enum status apply_login_ids(struct call *call, const struct record_input 
 	return ST_OK;
 }
 
+/* The attributes as they were, changed by the input: as a tree and as text; both NULL when there are none. */
+static enum status merge_attributes(struct call *call, const struct record_input *input, const struct user *user,
+                                    const struct jvalue **ret_object, const char **ret_text)
+{
+	struct pbjson_error error;
+	const struct jvalue *before = NULL, *patch;
+	size_t len;
+	if (user->attributes &&
+	    jvalue_read_object(user->attributes, "attributes", call->arena, &before, &error) != ST_OK)
+		return ST_INTERNAL;
+	*ret_object = before;
+	*ret_text = user->attributes;
+	if (!input->attributes)
+		return ST_OK;
+	enum status status = jvalue_read_object(input->attributes, "attributes", call->arena, &patch, &error);
+	if (status != ST_OK)
+		return call_fail(call, status, error.field, "%s", error.reason);
+	*ret_object = jvalue_merge(before, patch, call->arena);
+	if (!*ret_object)
+		return ST_RESOURCE_EXHAUSTED;
+	if (jvalue_equal(before, *ret_object))
+		return ST_OK; /* the text stays, whatever its blanks and order */
+	*ret_text = jvalue_text(*ret_object, call->arena, &len);
+	if (!*ret_text)
+		return ST_RESOURCE_EXHAUSTED;
+	if (len > RULES_ATTRIBUTES_MAX_BYTES)
+		return refuse(call, "attributes", "The attributes of a user have at most 16384 bytes");
+	return ST_OK;
+}
+
 /* must_check: also when the input has no attributes. */
 static enum status apply_attributes(struct call *call, const struct record_input *input,
                                     const struct attributes *schema, bool must_check, struct user *user)
 {
-	struct pbjson_error error = {0};
-	const char *field = NULL, *reason = NULL, *merged = user->attributes;
-	enum status status = ST_OK;
-	if (input->attributes) {
-		status = pbjson_object(input->attributes, "attributes", RULES_ATTRIBUTES_MAX_BYTES, call->arena,
-		                       &merged, &error);
-		if (status == ST_OK && (user->attributes || strstr(merged, "null")))
-			status = pbjson_merge(user->attributes ? user->attributes : "{}", merged, call->arena, &merged);
-		if (status == ST_CONTENT_TOO_LARGE || (status == ST_OK && strlen(merged) > RULES_ATTRIBUTES_MAX_BYTES))
-			return refuse(call, "attributes", "The attributes of a user have at most 16384 bytes");
-	}
-	if (status == ST_INVALID_ARGUMENT)
-		return refuse(call, error.field ? error.field : "attributes",
-		              error.reason ? error.reason : "Not an object");
-	if (status == ST_OK && (input->attributes || must_check))
-		status = attributes_check(schema, merged, call->arena, &field, &reason);
+	const char *field = NULL, *reason = NULL, *text;
+	const struct jvalue *object;
+	if (!input->attributes && !must_check)
+		return ST_OK;
+	enum status status = merge_attributes(call, input, user, &object, &text);
+	if (status != ST_OK)
+		return status;
+	status = attributes_check(schema, object, call->arena, &field, &reason);
 	if (status == ST_INVALID_ARGUMENT) /* another replica may have changed the schema */
 		return schema->cached ? ST_ABORTED : refuse(call, field, reason);
-	if (status == ST_OK)
-		user->attributes = merged;
+	user->attributes = text;
 	return status;
 }
 
@@ -406,18 +426,6 @@ static void values_of(struct arena *arena, const struct user *user, const char *
 		ret_values[VALUE_TEXTS + i] = json_text(arena, text_of(user, text_fields[i].user));
 }
 
-/* The same members in another order are no change. */
-static bool json_equal_text(const char *a, const char *b)
-{
-	if (text_equal(a, b))
-		return true;
-	json_t *left = a ? json_loads(a, 0, NULL) : NULL, *right = b ? json_loads(b, 0, NULL) : NULL;
-	bool equal = left && right && json_equal(left, right);
-	json_decref(left);
-	json_decref(right);
-	return equal;
-}
-
 enum status record_event_changes(struct call *call, const struct user *before, const struct user *after,
                                  Events__Event *event)
 {
@@ -429,8 +437,7 @@ enum status record_event_changes(struct call *call, const struct user *before, c
 	if (!changes || !event->changes)
 		return ST_RESOURCE_EXHAUSTED;
 	for (size_t i = 0; i < VALUES; i++) {
-		bool equal = i == VALUE_ATTRIBUTES ? json_equal_text(old[i], new[i]) : text_equal(old[i], new[i]);
-		if (equal)
+		if (text_equal(old[i], new[i]))
 			continue;
 		Events__FieldChange *change = &changes[event->n_changes];
 		events__field_change__init(change);

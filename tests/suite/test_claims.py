@@ -1,4 +1,5 @@
 """Custom claims: bounds, merge, versions, and the token that carries them."""
+import base64
 import json
 
 import pytest
@@ -100,6 +101,31 @@ def test_the_next_token_carries_the_claims(project):
     token = payload(good(refresh(project, tokens["refresh_token"]))["access_token"])
     assert "plan" not in token and token["tags"] == ["c"] and token["limits"] == {"seats": 3}
     assert payload(made(sign_in(project, user["email"]))["access_token"])["tags"] == ["c"]
+
+
+def test_numbers_of_claims_stay_as_they_were_written(suite, project):
+    """In the answer, the record, the token, its introspection and the event: no digit is added, dropped or rounded."""
+    user, tokens = new_session(project)
+    written = b'{"a":1e3,"b":-0,"c":1e-400,"d":1.10,"e":[0.1000000000000000055511151231257827,1E+2]}'
+    path, headers = path_of(user), {"Content-Type": "application/json"}
+    assert written in project.call("PUT", path, raw=b'{"claims":' + written + b"}", headers=headers).body
+    assert written in project.get(path).body
+    more = project.call("PATCH", path, raw=b'{"claims":{"f":2e0}}', headers=headers)
+    assert written[:-1] + b',"f":2e0}' in more.body
+    token = good(refresh(project, tokens["refresh_token"]))["access_token"]
+    part = token.split(".")[1]
+    assert written[1:-1] in base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    assert written[1:-1] in project.post("/v1/tokens/introspect", {"token": token}).body
+    suite.settle()
+    assert b'"after":[0.1000000000000000055511151231257827,1E+2]' in project.get("/v1/events?limit=1000").body
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"9223372036854775808", b"0." + b"1" * 127])
+def test_a_number_that_cannot_be_kept_is_refused(project, number):
+    path = path_of(new_user(project))
+    raw = b'{"claims":{"n":' + number + b"}}"
+    reply = project.call("PUT", path, raw=raw, headers={"Content-Type": "application/json"})
+    refused(reply, 400, "invalid_argument", "claims.n")
 
 
 def test_4096_bytes_fit_into_claims_and_token(project):

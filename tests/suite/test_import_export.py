@@ -139,6 +139,13 @@ def test_a_bad_row_is_named_by_line_and_field_and_the_others_are_imported(fresh)
     assert total(fresh) == len(BAD_ROWS)
 
 
+def test_many_large_bad_rows_leave_room_for_good_ones(fresh):
+    """What is read of refused lines counts into a batch as well."""
+    bad = {"email": "bad@example.com", "attributes": {"a": [1] * 9990}, "unknown": 1}
+    results = imported(fresh, [bad] * 499 + [{"email": "good@example.com"}])
+    assert {result.get("field") for result in results[:-1]} == {"unknown"} and results[-1]["status"] == "created"
+
+
 def test_rows_that_contradict_are_named(fresh):
     """A row is there when one user has all its login ids and its external id; what only shares one with a user would be lost unseen."""
     taken = new_user(fresh, email=address(), external_id="taken", login_ids=["login"])

@@ -397,6 +397,25 @@ def test_numbers_of_attributes_come_back_as_they_were_written(suite, fresh):
         "user_created", "user_updated", "user_updated"]
 
 
+def test_no_digit_of_an_attribute_changes(suite, fresh):
+    """In the answer, the record, the list, the export, the import and the event."""
+    written = b'{"a":1e3,"b":-0,"c":1e-400,"d":[1.10,{"e":1E+2}]}'
+    body = b'{"email":"%s","attributes":' + written + b"}"
+    made_reply = fresh.call("POST", "/v1/users", raw=body.replace(b"%s", address().encode()), headers={"Content-Type": "application/json"})
+    assert made_reply.status == 201 and written in made_reply.body
+    path = "/v1/users/" + made_reply.json["id"]
+    assert written in fresh.get(path).body
+    more = fresh.call("PATCH", path, raw=b'{"attributes":{"f":2e0}}', headers={"Content-Type": "application/json"})
+    assert written[:-1] + b',"f":2e0}' in more.body
+    line = fresh.call("POST", "/v1/users/import", raw=body.replace(b"%s", address().encode()), headers={"Content-Type": "application/x-ndjson"})
+    assert line.json["status"] == "created"
+    assert written in fresh.get("/v1/users/" + line.json["id"]).body
+    for listed in ("/v1/users", "/v1/users/export"):
+        assert written in fresh.get(listed).body
+    suite.settle()
+    assert b'"after":' + written in fresh.get("/v1/events?limit=100").body
+
+
 def test_the_largest_change_has_room_in_the_ledger(suite, fresh):
     """Every field at its bound, in characters that JSON must escape, changed into another such value."""
     def largest(letter):

@@ -26,17 +26,22 @@ static const struct rules_case {
     {"{\"__proto__\":{}}", ST_INVALID_ARGUMENT, "claims.__proto__"},
     {"{\"\":1}", ST_INVALID_ARGUMENT, "claims"},
     {"{\"a\":[[{\"\":1}]]}", ST_INVALID_ARGUMENT, "claims"},
-    {"[]", ST_INVALID_ARGUMENT, "claims"},
-    {"{\"a\":1,\"a\":2}", ST_INVALID_ARGUMENT, "claims"},
-    {"{\"a\\u0000b\":1}", ST_INVALID_ARGUMENT, "claims"},
-    {"", ST_INVALID_ARGUMENT, "claims"},
 };
+
+static enum status check(struct arena *arena, const char *document, struct claims_fault *ret_fault)
+{
+	struct pbjson_error error;
+	const struct jvalue *claims;
+	cr_assert_eq(jvalue_read_object(document, "claims", arena, &claims, &error), ST_OK, "%s", document);
+	return rules_check_claims(claims, strlen(document), ret_fault);
+}
 
 Test(claims_rules, accepts_and_refuses)
 {
+	struct arena *arena = arena_new(1 << 20);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct claims_fault fault = {NULL, NULL};
-		enum status status = rules_check_claims(cases[i].document, &fault);
+		enum status status = check(arena, cases[i].document, &fault);
 		cr_assert_eq(status, cases[i].status, "%s: %s", cases[i].document, status_name((int)status));
 		if (cases[i].field == NULL) {
 			cr_assert_null(fault.field, "%s", cases[i].document);
@@ -45,6 +50,7 @@ Test(claims_rules, accepts_and_refuses)
 		cr_assert_str_eq(fault.field, cases[i].field, "%s", cases[i].document);
 		cr_assert_not_null(fault.reason);
 	}
+	arena_free(&arena);
 }
 
 /* {"a":"xxx"} of exactly so many bytes. */
@@ -60,12 +66,14 @@ static char *document_of(size_t len_bytes)
 
 Test(claims_rules, counts_bytes)
 {
+	struct arena *arena = arena_new(1 << 20);
 	struct claims_fault fault;
 	char *fits = document_of(CLAIMS_MAX_BYTES), *too_long = document_of(CLAIMS_MAX_BYTES + 1);
 	cr_assert_eq(strlen(fits), 4096);
-	cr_assert_eq(rules_check_claims(fits, &fault), ST_OK);
-	cr_assert_eq(rules_check_claims(too_long, &fault), ST_CLAIMS_TOO_LARGE);
+	cr_assert_eq(check(arena, fits, &fault), ST_OK);
+	cr_assert_eq(check(arena, too_long, &fault), ST_CLAIMS_TOO_LARGE);
 	cr_assert_str_eq(fault.field, "claims");
 	free(fits);
 	free(too_long);
+	arena_free(&arena);
 }

@@ -191,7 +191,7 @@ Test(pbjson_message, body_is_parsed_by_the_conventions)
 	cr_assert(request->has_email_verified && request->email_verified);
 	assert_text(request->email, "\xc3\xa9@example.org");
 	assert_text(request->attributes_json,
-	            "{\"z\":1,\"a\":[1.5,9007199254740993,{\"t\xc3\xa9\\n\":null}],\"r\":0.1,\"e\":10000000000.0}");
+	            "{\"z\":1,\"a\":[1.5,9007199254740993,{\"t\xc3\xa9\\n\":null}],\"r\":0.1,\"e\":1e10}");
 	cr_assert(request->n_login_ids == 0 && !request->name);
 }
 
