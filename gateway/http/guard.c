@@ -219,23 +219,23 @@ static bool guard_request_line(const struct http_request *request, const char *v
 	return version == last + strlen(last) + 1 + strlen("HTTP/");
 }
 
-bool guard_layout(const struct http_request *request, const char *version)
+const char *guard_layout(const struct http_request *request, const char *version)
 {
 	/* Each line was ended by CR LF (both now NUL) and the next one follows at once. */
 	const char *next = version + strlen(version) + 2;
 	if (!guard_request_line(request, version))
-		return false;
+		return NULL;
 	for (size_t i = 0; i < request->header_count; i++) {
 		const struct http_header *header = &request->headers[i];
 		if (header->name != next)
-			return false;
+			return NULL;
 		/* Between the colon (now NUL) and the value only optional white space may stand. */
 		for (const char *blank = header->name + strlen(header->name) + 1; blank < header->value; blank++) {
 			if (*blank != ' ' && *blank != '\t')
-				return false;
+				return NULL;
 		}
 		next = header->value + strlen(header->value) + 2;
 	}
 	/* The empty line ends the block; its LF is NUL by now. */
-	return request->header_count > 0 && next[0] == '\r' && next[1] == '\0';
+	return request->header_count > 0 && next[0] == '\r' && next[1] == '\0' ? next + 2 : NULL;
 }

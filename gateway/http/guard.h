@@ -15,8 +15,8 @@ struct guard_verdict guard_check(const struct http_request *request);
 
 /* Only for a request whose strings still lie in the buffer they were received in, as server.c has them: finds bare line feeds,
  * folded lines, blanks before the colon, doubled blanks in the request line and lines that the server's parser stopped at,
- * by the distances between the strings. version is the text after "HTTP/". False = refuse. */
-bool guard_layout(const struct http_request *request, const char *version);
+ * by the distances between the strings. version is the text after "HTTP/". Returns the first byte behind the head; NULL = refuse. */
+const char *guard_layout(const struct http_request *request, const char *version);
 
 /* All verbs that are served, as a value of the Allow header. */
 #define GUARD_ALLOW "GET, HEAD, POST, PUT, PATCH, DELETE"

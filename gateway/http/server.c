@@ -6,6 +6,7 @@
 #include "http/guard.h"
 #include "http/problem.h"
 #include "http/reaper.h"
+#include "http/wire.h"
 
 #include <civetweb.h>
 #include <pthread.h>
@@ -33,6 +34,8 @@ struct server_context {
 	struct server_context *next;
 	struct http_server *server;
 	struct mg_connection *connection;
+	struct wire *wire;
+	const char *head_end; /* of the request, in the library's buffer */
 	struct exchange exchange;
 	struct buf out;
 	struct reaper_slot *slot;
@@ -188,13 +191,15 @@ static void server_trim_values(struct exchange *exchange)
 	}
 }
 
-static struct guard_verdict server_guard(struct exchange *exchange, const char *version)
+static struct guard_verdict server_guard(struct server_context *context, const char *version)
 {
-	const struct http_request *request = &exchange->request;
-	if (request->header_count < HTTP_HEADERS_MAX && !guard_layout(request, version))
+	const struct http_request *request = &context->exchange.request;
+	context->head_end = request->header_count < HTTP_HEADERS_MAX ? guard_layout(request, version) : NULL;
+	bool whole = context->head_end && wire_frames(context->wire, request->verb, context->head_end);
+	if (request->header_count < HTTP_HEADERS_MAX && !whole)
 		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
 		                              .reason = "The header block is not well formed"};
-	server_trim_values(exchange);
+	server_trim_values(&context->exchange);
 	return guard_check(request);
 }
 
@@ -237,7 +242,7 @@ static void server_answer(struct server_context *context)
 static void server_serve(struct server_context *context, const char *version)
 {
 	struct exchange *exchange = &context->exchange;
-	struct guard_verdict verdict = server_guard(exchange, version);
+	struct guard_verdict verdict = server_guard(context, version);
 	exchange->started_us = clock_monotonic_us();
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;
@@ -261,11 +266,14 @@ static int server_begin_request(struct mg_connection *connection)
 {
 	const struct mg_request_info *info = mg_get_request_info(connection);
 	struct http_server *server = info->user_data;
-	struct server_context *context = server_context_take(server);
-	if (context == NULL) {
+	struct wire *wire = mg_get_thread_pointer(connection);
+	struct server_context *context = wire ? server_context_take(server) : NULL;
+	if (!context) {
 		mg_disable_connection_keep_alive(connection);
 		return 503; /* no memory for an answer either */
 	}
+	wire->in_body = true;
+	context->wire = wire;
 	atomic_fetch_add(&server->in_flight, 1);
 	context->connection = connection;
 	reaper_slot_bind(context->slot, info->remote_addr, info->remote_port);
@@ -278,10 +286,38 @@ static int server_begin_request(struct mg_connection *connection)
 	if (context->exchange.response.close) {
 		mg_disable_connection_keep_alive(connection);
 		reaper_watch(server->reaper, connection, context->slot, clock_monotonic_us() + CLOSE_DEADLINE_US);
+	} else {
+		wire_next(wire, context->head_end, context->exchange.request.content_length);
 	}
 	server_context_give(context);
 	atomic_fetch_sub(&server->in_flight, 1);
 	return status > 0 ? status : 500;
+}
+
+/* A thread of the library begins: 1 is one that serves connections. */
+static void *server_init_thread(const struct mg_context *http, int kind)
+{
+	(void)http;
+	struct wire *wire = kind == 1 ? calloc(1, sizeof(*wire)) : NULL;
+	wire_attach(wire);
+	return wire;
+}
+
+static void server_exit_thread(const struct mg_context *http, int kind, void *wire)
+{
+	(void)http;
+	(void)kind;
+	wire_attach(NULL);
+	free(wire);
+}
+
+static int server_init_connection(const struct mg_connection *connection, void **ret_data)
+{
+	struct wire *wire = mg_get_thread_pointer(connection);
+	*ret_data = NULL;
+	if (wire)
+		wire_open(wire);
+	return 0;
 }
 
 /* The HTTP server closed the connection: nothing of it may be ended by the reaper any more. */
@@ -395,6 +431,9 @@ static struct mg_context *server_listen(struct http_server *server)
 	    NULL,
 	};
 	struct mg_callbacks callbacks = {
+	    .init_thread = server_init_thread,
+	    .exit_thread = server_exit_thread,
+	    .init_connection = server_init_connection,
 	    .begin_request = server_begin_request,
 	    .connection_close = server_connection_close,
 	    .connection_closed = server_connection_closed,

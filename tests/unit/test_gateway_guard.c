@@ -160,7 +160,9 @@ static bool layout_of(const char *pattern, const size_t offsets[], size_t count)
 	struct http_request request = {.verb = block, .path = block + 4, .header_count = count};
 	for (size_t i = 0; i < count; i++)
 		request.headers[i] = (struct http_header){block + offsets[2 * i], block + offsets[2 * i + 1]};
-	return guard_layout(&request, block + 12);
+	const char *end = guard_layout(&request, block + 12);
+	cr_assert(!end || end == block + len, "behind the empty line");
+	return end != NULL;
 }
 
 Test(gateway_guard, layout)

@@ -1,0 +1,200 @@
+/* The HTTP server in this process, with one thread, and raw bytes sent to it: what is taken for a request, and whose. */
+#include "http/server.h"
+
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct http_server *server;
+static int port;
+static char served[4096]; /* "POST /a body;" for each request that was handled */
+
+static void serve(struct exchange *exchange)
+{
+	const struct http_request *request = &exchange->request;
+	const char *key = http_header_find(request, "Authorization");
+	if (http_read_body(exchange, 1 << 20) != ST_OK) {
+		exchange->response.status = 400;
+		return;
+	}
+	size_t len = strlen(served);
+	snprintf(served + len, sizeof(served) - len, "%s %s %.*s%s;", request->verb, request->path,
+	         (int)exchange->body.len, exchange->body.len > 0 ? exchange->body.data : "", key ? key : "");
+	exchange->response.status = 200;
+}
+
+static const char *allow(struct exchange *exchange)
+{
+	(void)exchange;
+	return "GET";
+}
+
+static int free_port(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, len), 0);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+static void start(void)
+{
+	secret_init();
+	served[0] = '\0';
+	port = free_port();
+	struct http_server_options options = {
+	    .address = "127.0.0.1",
+	    .port = port,
+	    .threads = 1,
+	    .keep_alive_ms = 60000,
+	    .body_max_bytes = 1 << 20,
+	    .handle = serve,
+	    .allow = allow,
+	};
+	cr_assert_eq(http_server_start(&options, &server), ST_OK);
+}
+
+static void stop(void)
+{
+	http_server_stop(&server);
+}
+
+TestSuite(gateway_server, .init = start, .fini = stop, .timeout = 60);
+
+static int dial(void)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct timeval patience = {.tv_sec = 20};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	cr_assert_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* Reads to the end of the connection; returns the number of final answers. */
+static int hear(int fd, char ret_text[8192])
+{
+	size_t len = 0;
+	ssize_t got;
+	int answers = 0;
+	while (len < 8191 && (got = recv(fd, ret_text + len, 8191 - len, 0)) > 0)
+		len += (size_t)got;
+	ret_text[len] = '\0';
+	for (const char *at = ret_text; (at = strstr(at, "HTTP/1.1 ")); at++)
+		answers += strncmp(at + 9, "100", 3) != 0;
+	close(fd);
+	return answers;
+}
+
+/* The answer to these bytes, after which nothing more is sent. */
+static int converse(const char *text, char ret_text[8192])
+{
+	int fd = dial();
+	say(fd, text);
+	shutdown(fd, SHUT_WR);
+	return hear(fd, ret_text);
+}
+
+#define SMUGGLED "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+Test(gateway_server, one_request_one_answer_whatever_comes_before_it)
+{
+	static const struct {
+		const char *before;
+		int status;
+	} rows[] = {
+	    {"", 200},
+	    {"\r\n", 200},
+	    {"\r\n\r\n", 400},
+	    {"\r\n\r\n\r\n", 400},
+	    {"\n", 400},
+	    {" ", 400},
+	    {"\t", 400},
+	    {"\n\n", 400},
+	    {"\r\n\n", 400},
+	    {"\r\n ", 400},
+	    {" \r\n", 400},
+	    {"\r", 400},
+	    {"\f\v", 400},
+	    {"                ", 400}, /* as long as an allocator's grain */
+	    {"            \r\n\r\n", 400},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[512], answer[8192], status[16];
+		snprintf(text, sizeof(text),
+		         "%sPOST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+		         rows[i].before, strlen(SMUGGLED), SMUGGLED);
+		served[0] = '\0';
+		cr_assert_eq(converse(text, answer), 1, "row %zu: %s", i, answer);
+		snprintf(status, sizeof(status), "HTTP/1.1 %d", rows[i].status);
+		cr_assert_eq(strncmp(answer, status, 12), 0, "row %zu: %s", i, answer);
+		cr_assert_str_eq(served, rows[i].status == 200 ? "POST /a " SMUGGLED ";" : "", "row %zu", i);
+	}
+}
+
+/* The same between two requests of one connection, sent at once or one after the other. */
+Test(gateway_server, what_comes_between_two_requests)
+{
+	static const char *const between[] = {"\r\n\r\n", "\n", " ", "\r\n\r\n\r\n"};
+	for (size_t i = 0; i < sizeof(between) / sizeof(between[0]); i++) {
+		for (int apart = 0; apart < 2; apart++) {
+			char answer[8192];
+			int fd = dial();
+			served[0] = '\0';
+			say(fd, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc\r\n"
+			        "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ndef");
+			if (apart)
+				usleep(30000);
+			say(fd, between[i]);
+			say(fd, SMUGGLED);
+			shutdown(fd, SHUT_WR);
+			cr_assert_eq(hear(fd, answer), 3, "%s", answer);
+			cr_assert_str_eq(served, "POST /a abc;POST /b def;");
+		}
+	}
+}
+
+/* Once it has seen two line ends the library parses its whole buffer, with what an earlier connection left there. */
+Test(gateway_server, nobody_speaks_with_what_another_left_behind)
+{
+	static const char left[] =
+	    "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	    "\r\nAuthorization: secret\r\n\r\n";
+	char text[512], answer[8192];
+	snprintf(text, sizeof(text),
+	         "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", sizeof(left) - 1,
+	         left);
+	cr_assert_eq(converse(text, answer), 1);
+	served[0] = '\0';
+	/* Ends among the other's letters. */
+	snprintf(text, sizeof(text), "\r\n\r\nGET /mine HTTP/1.1\r\nHost: y\r\nX-Rest: %0*d", 80, 0);
+	cr_assert_eq(converse(text, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 400", 12), 0, "%s", answer);
+	cr_assert_str_eq(served, "");
+}
+
+Test(gateway_server, pipelined_requests_keep_their_bodies)
+{
+	char answer[8192];
+	cr_assert_eq(converse("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
+	                      "GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+	                      "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n23",
+	                      answer),
+	             3);
+	cr_assert_str_eq(served, "POST /a 1;GET /b ;POST /c 23;");
+}
