@@ -30,6 +30,8 @@ void db_free(struct db **db);
 bool db_ready(const struct db *db); /* at least one connection of each kind is up */
 
 enum db_kind { DB_READ, DB_WRITE };
+struct db_param;
+struct db_column;
 #define DB_TOGETHER 8
 struct db_stmt {
 	const char *name; /* unique within the process */
@@ -39,13 +41,19 @@ struct db_stmt {
 	 * those of this statement DB_TOGETHER times (NULL where fewer wait), its first column is the number (int4, from 0) of the
 	 * one whom the row answers, then the columns of this statement. */
 	const struct db_stmt *together;
+	/* Of statements from .sql files (sql.h). */
+	const struct db_param *params;
+	unsigned param_count;
+	const struct db_column *columns;
+	unsigned column_count;
+	size_t row_size_bytes;
 };
 /* A table of eight pairs of uuid parameters, (VALUES ($1, $2, 0), ($3, $4, 1) ...), for the statements above. */
 #define DB_TOGETHER_PAIRS                                                                                              \
 	"(VALUES ($1::uuid, $2::uuid, 0), ($3, $4, 1), ($5, $6, 2), ($7, $8, 3), ($9, $10, 4), ($11, $12, 5), "        \
 	"($13, $14, 6), ($15, $16, 7))"
 
-#define DB_ARGS_MAX 40
+#define DB_ARGS_MAX 64 /* proto/gen/statements.py refuses more */
 struct db_args {
 	int count;
 	uint32_t types[DB_ARGS_MAX]; /* Oid */

@@ -47,6 +47,14 @@ static void db_arg_add_copy(struct db_args *args, uint32_t type, const void *val
 	db_arg_add(args, type, place, len_bytes);
 }
 
+void db_arg_raw(struct db_args *args, uint32_t type, const void *value, size_t len_bytes, bool copy)
+{
+	if (copy)
+		db_arg_add_copy(args, type, value, len_bytes);
+	else
+		db_arg_add(args, type, value, len_bytes);
+}
+
 void db_arg_id(struct db_args *args, const struct id *id)
 {
 	db_arg_add(args, OID_UUID, id ? id->bytes : NULL, id ? ID_SIZE : 0);
@@ -115,19 +123,14 @@ void db_arg_jsonb(struct db_args *args, struct arena *arena, const char *json)
 
 #define ARRAY_HEADER_BYTES 20 /* dimensions, has NULL, element type, count, lower bound */
 
-struct array {
-	char *data, *end;
-	size_t size;
-};
-
-static void array_put_int4(struct array *array, int32_t value)
+static void array_put_int4(struct db_array *array, int32_t value)
 {
 	uint32_t network = htobe32((uint32_t)value);
 	memcpy(array->end, &network, sizeof(network));
 	array->end += sizeof(network);
 }
 
-static void array_put(struct array *array, const void *data, size_t len_bytes)
+void db_array_put(struct db_array *array, const void *data, size_t len_bytes)
 {
 	if (!data) {
 		array_put_int4(array, -1);
@@ -139,8 +142,8 @@ static void array_put(struct array *array, const void *data, size_t len_bytes)
 }
 
 /* Room for count elements of content_bytes in all. False: marked as failed. */
-static bool array_begin(struct array *array, struct db_args *args, struct arena *arena, size_t count,
-                        size_t content_bytes)
+bool db_array_begin(struct db_array *array, struct db_args *args, struct arena *arena, size_t count,
+                    size_t content_bytes)
 {
 	array->size = ARRAY_HEADER_BYTES + count * 4 + content_bytes;
 	array->data = array->size <= INT32_MAX ? arena_alloc(arena, array->size) : NULL;
@@ -150,7 +153,7 @@ static bool array_begin(struct array *array, struct db_args *args, struct arena 
 	return array->data != NULL;
 }
 
-static void array_put_header(struct array *array, uint32_t element, size_t count, bool has_null)
+void db_array_put_header(struct db_array *array, uint32_t element, size_t count, bool has_null)
 {
 	array_put_int4(array, count > 0); /* an empty array has no dimension */
 	array_put_int4(array, has_null);
@@ -161,91 +164,91 @@ static void array_put_header(struct array *array, uint32_t element, size_t count
 	}
 }
 
-static void array_end(struct array *array, struct db_args *args, uint32_t type)
+void db_array_end(struct db_array *array, struct db_args *args, uint32_t type)
 {
 	db_arg_add(args, type, array->data, (size_t)(array->end - array->data));
 }
 
 void db_arg_ids(struct db_args *args, struct arena *arena, const struct id *ids, size_t count)
 {
-	struct array array;
-	if (!array_begin(&array, args, arena, count, count * ID_SIZE))
+	struct db_array array;
+	if (!db_array_begin(&array, args, arena, count, count * ID_SIZE))
 		return;
-	array_put_header(&array, OID_UUID, count, false);
+	db_array_put_header(&array, OID_UUID, count, false);
 	for (size_t i = 0; i < count; i++)
-		array_put(&array, ids[i].bytes, ID_SIZE);
-	array_end(&array, args, OID_UUID_ARRAY);
+		db_array_put(&array, ids[i].bytes, ID_SIZE);
+	db_array_end(&array, args, OID_UUID_ARRAY);
 }
 
 void db_arg_texts(struct db_args *args, struct arena *arena, const char *const *texts, size_t count)
 {
-	struct array array;
+	struct db_array array;
 	size_t content = 0;
 	bool has_null = false;
 	for (size_t i = 0; i < count; i++) {
 		content += texts[i] ? strlen(texts[i]) : 0;
 		has_null = has_null || !texts[i];
 	}
-	if (!array_begin(&array, args, arena, count, content))
+	if (!db_array_begin(&array, args, arena, count, content))
 		return;
-	array_put_header(&array, OID_TEXT, count, has_null);
+	db_array_put_header(&array, OID_TEXT, count, has_null);
 	for (size_t i = 0; i < count; i++)
-		array_put(&array, texts[i], texts[i] ? strlen(texts[i]) : 0);
-	array_end(&array, args, OID_TEXT_ARRAY);
+		db_array_put(&array, texts[i], texts[i] ? strlen(texts[i]) : 0);
+	db_array_end(&array, args, OID_TEXT_ARRAY);
 }
 
 void db_arg_int8s(struct db_args *args, struct arena *arena, const int64_t *values, size_t count)
 {
-	struct array array;
-	if (!array_begin(&array, args, arena, count, count * sizeof(int64_t)))
+	struct db_array array;
+	if (!db_array_begin(&array, args, arena, count, count * sizeof(int64_t)))
 		return;
-	array_put_header(&array, OID_INT8, count, false);
+	db_array_put_header(&array, OID_INT8, count, false);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t network = htobe64((uint64_t)values[i]);
-		array_put(&array, &network, sizeof(network));
+		db_array_put(&array, &network, sizeof(network));
 	}
-	array_end(&array, args, OID_INT8_ARRAY);
+	db_array_end(&array, args, OID_INT8_ARRAY);
 }
 
 void db_arg_int2s(struct db_args *args, struct arena *arena, const int16_t *values, size_t count)
 {
-	struct array array;
-	if (!array_begin(&array, args, arena, count, count * sizeof(int16_t)))
+	struct db_array array;
+	if (!db_array_begin(&array, args, arena, count, count * sizeof(int16_t)))
 		return;
-	array_put_header(&array, OID_INT2, count, false);
+	db_array_put_header(&array, OID_INT2, count, false);
 	for (size_t i = 0; i < count; i++) {
 		uint16_t network = htobe16((uint16_t)values[i]);
-		array_put(&array, &network, sizeof(network));
+		db_array_put(&array, &network, sizeof(network));
 	}
-	array_end(&array, args, OID_INT2_ARRAY);
+	db_array_end(&array, args, OID_INT2_ARRAY);
 }
 
 void db_arg_bools(struct db_args *args, struct arena *arena, const bool *values, size_t count)
 {
-	struct array array;
-	if (!array_begin(&array, args, arena, count, count))
+	struct db_array array;
+	if (!db_array_begin(&array, args, arena, count, count))
 		return;
-	array_put_header(&array, OID_BOOL, count, false);
+	db_array_put_header(&array, OID_BOOL, count, false);
 	for (size_t i = 0; i < count; i++) {
 		uint8_t byte = values[i];
-		array_put(&array, &byte, sizeof(byte));
+		db_array_put(&array, &byte, sizeof(byte));
 	}
-	array_end(&array, args, OID_BOOL_ARRAY);
+	db_array_end(&array, args, OID_BOOL_ARRAY);
 }
 
 void db_arg_bytes_array(struct db_args *args, struct arena *arena, const struct db_blob *values, size_t count)
 {
-	struct array array;
+	struct db_array array;
 	size_t content = 0;
 	bool has_null = false;
 	for (size_t i = 0; i < count; i++) {
 		content += values[i].data ? values[i].len : 0;
 		has_null = has_null || !values[i].data;
 	}
-	if (!array_begin(&array, args, arena, count, content))
+	if (!db_array_begin(&array, args, arena, count, content))
 		return;
-	array_put_header(&array, OID_BYTEA, count, has_null);
+	db_array_put_header(&array, OID_BYTEA, count, has_null);
 	for (size_t i = 0; i < count; i++)
-		array_put(&array, values[i].data, values[i].len);
-	array_end(&array, args, OID_BYTEA_ARRAY);
+		db_array_put(&array, values[i].data, values[i].len);
+	db_array_end(&array, args, OID_BYTEA_ARRAY);
 }

@@ -249,3 +249,19 @@ void db_block_give(struct db *db, struct db_block **block);
 MUST_USE enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, const struct db_args *args,
                                   int64_t deadline_us, PGresult **ret_result);
 void db_pool_free(struct db_pool *pool);
+
+/* ---- parameters (db_args.c) ---- */
+
+/* Appends a value in Postgres's binary format; NULL = SQL NULL. copy: of at most 8 bytes, kept in the args. */
+void db_arg_raw(struct db_args *args, uint32_t type, const void *value, size_t len_bytes, bool copy);
+
+/* An array while it is built: begin (false: marked as failed), header, one put for each element, end. */
+struct db_array {
+	char *data, *end;
+	size_t size;
+};
+bool db_array_begin(struct db_array *array, struct db_args *args, struct arena *arena, size_t count,
+                    size_t content_bytes);
+void db_array_put_header(struct db_array *array, uint32_t element, size_t count, bool has_null);
+void db_array_put(struct db_array *array, const void *data, size_t len_bytes);
+void db_array_end(struct db_array *array, struct db_args *args, uint32_t type);

@@ -37,6 +37,8 @@ MUST_USE enum status pbjson_set(ProtobufCMessage *message, const char *name, con
 
 /* Appends the message as a JSON object; absent fields are left out; repeated ones are always written. */
 void pbjson_print(const ProtobufCMessage *message, struct buf *out);
+/* Appends the value of one field, which is there. */
+void pbjson_print_field(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message, struct buf *out);
 
 /* Every string of a received message is valid UTF-8 without NUL and within 64 KiB. ST_INVALID_ARGUMENT names the field. */
 MUST_USE enum status pbjson_check_strings(const ProtobufCMessage *message, struct arena *arena,

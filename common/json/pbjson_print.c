@@ -187,3 +187,13 @@ void pbjson_print(const ProtobufCMessage *message, struct buf *out)
 {
 	print_message(message, out);
 }
+
+void pbjson_print_field(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message, struct buf *out)
+{
+	const char *base = (const char *)message;
+	size_t name_len;
+	if (field->label == PROTOBUF_C_LABEL_REPEATED)
+		print_array(field, base, out);
+	else
+		print_value(field, pbjson_field_shape(field, &name_len), base + field->offset, out);
+}

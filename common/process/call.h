@@ -5,9 +5,17 @@
 #include "base/secret.h"
 #include "base/status.h"
 #include "bus/method.h"
+#include "db/sql.h"
 #include "events.pb-c.h"
 
 struct process;
+
+/* A packed message in an arena; data NULL = none. */
+struct packed {
+	const uint8_t *data;
+	size_t len;
+	bool revokes; /* an event that takes access away */
+};
 
 /* One request being handled. Lives until the handler returns. */
 struct call {
@@ -17,6 +25,7 @@ struct call {
 	const char *actor;                 /* prefixed id of the key or user; "" when none */
 	struct id operation;               /* writes: never zero */
 	uint8_t request_hash[SHA256_SIZE]; /* of the client's request */
+	bool keyed;                        /* the client chose the operation id and may send it again */
 	uint8_t trace[16];
 	int64_t deadline_us;      /* monotonic */
 	const char *caller;       /* process name of the peer, from its CURVE key */
@@ -25,6 +34,7 @@ struct call {
 	const char *field;        /* set by call_fail */
 	const char *reason;
 	uint32_t retry_after_ms;
+	struct packed packed; /* the reply, when a change packed it already (change.c) */
 };
 
 /* Records the offending field (path; "" = none) and a sentence (printf), and returns status. */
@@ -49,12 +59,29 @@ struct operation {
 struct operation call_operation(struct call *call, const ProtobufCMessage *reply);
 
 /* Packs event (actor, trace id and time are filled in when absent) into the arena, for the outbox row of a write. */
-struct packed {
-	const uint8_t *data;
-	size_t len;
-	bool revokes; /* it takes access away: column of the same name */
-};
 struct packed call_event(struct call *call, Events__Event *event);
 
 /* Tells the outbox relay that a row was committed. Call after a successful write with an event. */
 void call_committed(struct call *call);
+
+/* ---- statements of .sql files, in the project and until the deadline of the call ---- */
+struct sql_scope call_sql(struct call *call);
+/* As sql_one, sql_all and sql_run. Writes with events or operations go through change.h. */
+MUST_USE enum status call_one(struct call *call, const struct db_stmt *stmt, const void *params, void *ret_row);
+MUST_USE enum status call_all(struct call *call, const struct db_stmt *stmt, const void *params, void *ret_rows,
+                              size_t *ret_count);
+MUST_USE enum status call_execute(struct call *call, const struct db_stmt *stmt, const void *params, int64_t *ret_rows);
+
+/* ---- ids and versions ---- */
+/* Reads "prefix_...". field NULL: the text names the resource itself, so one that is no id is ST_NOT_FOUND; else ST_INVALID_ARGUMENT
+ * for that field. */
+MUST_USE enum status call_id(struct call *call, const char *prefix, const char *text, const char *field,
+                             struct id *ret_id);
+/* The id in a uuid column of a row message; zero when it has none. */
+struct id id_from_bytes(ProtobufCBinaryData bytes);
+/* In the arena; NULL when it is full. */
+char *call_id_text(struct call *call, const char *prefix, const struct id *id);
+/* The same of a uuid column of a row message; also NULL when it has none. */
+char *call_bytes_id_text(struct call *call, const char *prefix, ProtobufCBinaryData bytes);
+/* If-Match: ST_PRECONDITION_FAILED when a version was asked for and it is another by now. */
+MUST_USE enum status call_if_match(struct call *call, bool has_wanted, int64_t wanted, int64_t version);

@@ -5,10 +5,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "common.pb-c.h"
-#include "ledger/event.h"
+#include "process_sql.gen.h"
 #include "json/pbjson.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,113 +26,27 @@ struct inbound {
 	uint64_t call_id;
 	int64_t arrived_us;
 	uint32_t attempt;
-	bool client_chose_operation;
 };
-
-/* ---- what handlers call ---- */
-
-enum status call_fail(struct call *call, enum status status, const char *field, const char *reason, ...)
-{
-	char text[256];
-	va_list args;
-	va_start(args, reason);
-	vsnprintf(text, sizeof(text), reason, args);
-	va_end(args);
-	call->field = arena_strdup(call->arena, field);
-	call->reason = arena_strdup(call->arena, text);
-	return status;
-}
-
-enum status call_peer(struct call *call, uint32_t method, const ProtobufCMessage *request, ProtobufCMessage **ret_reply)
-{
-	char label[16];
-	snprintf(label, sizeof(label), "%u", method);
-	struct client_call out = {.project = call->project, .actor = call->actor, .deadline_us = call->deadline_us};
-	if (!id_is_zero(&call->operation)) {
-		out.operation = id_derive(&call->operation, label);
-		out.operation_hash = call->request_hash; /* a repeated chain finds this link's stored reply */
-	}
-	memcpy(out.trace, call->trace, sizeof(out.trace));
-	enum status status = client_send(call->run->client, &out, method, request, call->arena, ret_reply);
-	if (status != ST_OK) {
-		call->field = out.ret_field;
-		call->reason = out.ret_reason;
-		call->retry_after_ms = out.ret_retry_after_ms;
-	}
-	return status;
-}
-
-struct operation call_operation(struct call *call, const ProtobufCMessage *reply)
-{
-	size_t len = protobuf_c_message_get_packed_size(reply);
-	uint8_t *packed = arena_alloc(call->arena, len ? len : 1);
-	if (packed)
-		protobuf_c_message_pack(reply, packed);
-	return (struct operation){
-	    .id = call->operation,
-	    .method = call->method->id,
-	    .request_hash = call->request_hash,
-	    .reply = packed,
-	    .reply_len = len,
-	    .at_us = clock_wall_us(),
-	};
-}
-
-struct packed call_event(struct call *call, Events__Event *event)
-{
-	if (!event->has_at_us) {
-		event->has_at_us = 1;
-		event->at_us = clock_wall_us();
-	}
-	if (!event->actor && call->actor[0])
-		event->actor = (char *)call->actor;
-	char trace[33];
-	hex_encode(call->trace, 16, trace);
-	if (!event->trace_id)
-		event->trace_id = arena_strdup(call->arena, trace);
-	size_t len = events__event__get_packed_size(event);
-	uint8_t *data = arena_alloc(call->arena, len);
-	if (data)
-		events__event__pack(event, data);
-	return (struct packed){data, data ? len : 0, event_facts(event->type)->revokes};
-}
-
-void call_committed(struct call *call)
-{
-	if (call->run->outbox) /* none in tests without a bus */
-		outbox_poke(call->run->outbox);
-}
 
 /* ---- operation ids ---- */
-
-static const struct db_stmt OPERATION_FIND = {
-    "operation_find",
-    "SELECT method, request_hash, reply FROM operation WHERE project_id = $1 AND operation_id = $2",
-    DB_READ,
-};
 
 /* A write failed. If its operation was done before, by this attempt or an earlier one, the stored reply is the answer. */
 static enum status inbound_settle(struct inbound *inbound, enum status failure, ProtobufCMessage **reply)
 {
 	struct call *call = &inbound->call;
-	struct db_args args = {0};
-	struct db_rows rows;
-	db_arg_id(&args, &call->project);
-	db_arg_id(&args, &call->operation);
-	if (db_run(call->run->db, &OPERATION_FIND, &args, call->arena, call->deadline_us, &rows) != ST_OK ||
-	    rows.count == 0)
+	struct sql_process_find_operation_row found;
+	if (call_one(call, &sql_process_find_operation,
+	             &(struct sql_process_find_operation){.operation_id = &call->operation}, &found) != ST_OK)
 		return failure;
-	size_t hash_len, reply_len;
-	const void *hash = db_bytes(&rows, 0, 1, &hash_len);
-	const void *stored = db_bytes(&rows, 0, 2, &reply_len);
-	if ((uint32_t)db_int(&rows, 0, 0) != call->method->id || hash_len != SHA256_SIZE ||
-	    memcmp(hash, call->request_hash, SHA256_SIZE) != 0)
+	if ((uint32_t)found.method != call->method->id || found.request_hash.len != SHA256_SIZE ||
+	    memcmp(found.request_hash.data, call->request_hash, SHA256_SIZE) != 0)
 		return call_fail(call, ST_CONFLICT, "Idempotency-Key", "this key was used before with another request");
-	ProtobufCMessage *message =
-	    protobuf_c_message_unpack(call->method->reply, arena_protobuf(call->arena), reply_len, stored);
+	ProtobufCMessage *message = protobuf_c_message_unpack(call->method->reply, arena_protobuf(call->arena),
+	                                                      found.reply.len, found.reply.data);
 	if (!message)
 		return ST_INTERNAL;
 	*reply = message;
+	call->packed = (struct packed){0};
 	return ST_OK;
 }
 
@@ -213,7 +126,8 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 	int64_t took_us = clock_monotonic_us() - inbound->arrived_us;
 	struct bus_packed body = BUS_NO_BODY;
 	if (status == ST_OK) {
-		body = bus_pack(reply, call->arena);
+		body = call->packed.data ? (struct bus_packed){call->packed.data, call->packed.len}
+		                         : bus_pack(reply, call->arena);
 		status = body.data ? ST_OK : ST_INTERNAL;
 	}
 	Bus__Header header = BUS__HEADER__INIT;
@@ -247,10 +161,8 @@ static enum status inbound_run(struct inbound *inbound, ProtobufCMessage **ret_r
 		return call_fail(call, status, error.field, "%s", error.reason);
 	protobuf_c_message_init(call->method->reply, reply);
 	status = server_handler(inbound->server, call->method->id)(call, request, reply);
-	if (status != ST_OK && call->method->write &&
-	    (inbound->client_chose_operation || inbound->attempt > 1 || status == ST_LOST)) {
-		enum status settled = inbound_settle(inbound, status, &reply);
-		status = settled;
+	if (status != ST_OK && call->method->write && (call->keyed || inbound->attempt > 1 || status == ST_LOST)) {
+		status = inbound_settle(inbound, status, &reply);
 	}
 	if (status == ST_OK)
 		*ret_reply = reply;
@@ -312,8 +224,8 @@ static void inbound_fill(struct inbound *inbound, const Bus__Header *header, con
 		memcpy(call->operation.bytes, header->operation_id.data, ID_SIZE);
 	else
 		call->operation = id_new();
-	inbound->client_chose_operation = header->has_operation_hash && header->operation_hash.len == SHA256_SIZE;
-	if (inbound->client_chose_operation)
+	call->keyed = header->has_operation_hash && header->operation_hash.len == SHA256_SIZE;
+	if (call->keyed)
 		memcpy(call->request_hash, header->operation_hash.data, SHA256_SIZE);
 	else /* only the bus repeats this one, with the same body: nothing of the body needs to be kept */
 		secret_sha256(call->operation.bytes, ID_SIZE, call->request_hash);

@@ -32,8 +32,9 @@ struct process {
 	struct client *client;
 	struct cfg *cfg;
 	struct outbox *outbox;
-	struct server *server; /* the bus side, private to common/ */
-	void *state;           /* the service's own, from service->start */
+	struct server *server;             /* the bus side, private to common/ */
+	void *state;                       /* the service's own, from service->start */
+	uint8_t cursor_key[SEAL_KEY_SIZE]; /* seals cursors (page.h); the same in all replicas */
 };
 
 struct process_command {

@@ -120,6 +120,7 @@ static int command_run(const struct service *service, struct cfg *cfg)
 	process->server.run = run;
 	if (bus_config_load(cfg, service->name, &process->bus) != ST_OK)
 		goto out;
+	secret_hmac_sha256(process->bus.secret_key, strlen(process->bus.secret_key), "cursor", 6, run->cursor_key);
 	run->loop = loop_new();
 	struct db_options db = {
 	    .loop = run->loop,

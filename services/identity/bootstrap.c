@@ -2,7 +2,8 @@
  *
  * The file is complete on disk before the transaction commits: a crash between leaves a file that names nothing, which the
  * next run replaces, and never a key that nobody knows. */
-#include "keys.h"
+#include "identity_sql.gen.h"
+#include "keys/keys.h"
 #include "service.h"
 
 #include "base/clock.h"
@@ -27,7 +28,7 @@ struct bootstrap {
 	struct db *db;
 	struct db_tx *tx;
 	struct arena *arena;
-	struct store store;
+	struct sql_scope scope;
 };
 
 /* ---- the file ---- */
@@ -105,41 +106,43 @@ static struct db_blob event_pack(struct arena *arena, Events__EventType type, co
 	return (struct db_blob){data, len};
 }
 
-static enum status rows_insert(struct bootstrap *boot, const struct project *project, bool new_project,
+static enum status rows_insert(struct bootstrap *boot, const Identity__Rows__Project *project, bool new_project,
                                const struct keys_made *made)
 {
+	struct id id = id_from_bytes(project->project_id), key = id_from_bytes(made->row.key_id);
 	char project_id[ID_TEXT_SIZE], key_id[ID_TEXT_SIZE];
-	id_format("prj", &project->id, project_id);
-	id_format("key", &made->key.id, key_id);
-	struct db_blob key_event =
-	    event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_CREATED, key_id, made->key.created_at_us);
-	struct db_blob project_event = event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED,
-	                                          project_id, made->key.created_at_us);
-	struct store_effects effects = {.at_us = made->key.created_at_us};
-	if (!key_event.data || !project_event.data)
+	id_format("prj", &id, project_id);
+	id_format("key", &key, key_id);
+	int64_t now_us = made->row.created_at_us, rows;
+	const struct db_blob events[] = {
+	    event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED, project_id, now_us),
+	    event_pack(boot->arena, EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_CREATED, key_id, now_us)};
+	struct db_effects effects = {.events = {events + !new_project, 1 + new_project}, .at_us = now_us};
+	struct db_blob secret_hash = {made->secret_hash, SHA256_SIZE};
+	if (!events[0].data || !events[1].data)
 		return ST_RESOURCE_EXHAUSTED;
-	boot->store.project = project->id;
-	if (!new_project) {
-		effects.event = key_event.data;
-		effects.event_len = key_event.len;
-		return store_key_create(&boot->store, &made->key, made->secret_hash, &effects);
-	}
-	effects.event = project_event.data;
-	effects.event_len = project_event.len;
-	struct store_new_project row = {project, &made->key, made->secret_hash, key_event.data, key_event.len};
-	return store_project_create(&boot->store, &row, &effects);
+	boot->scope.project = &id;
+	boot->scope.effects = &effects;
+	if (!new_project)
+		return sql_run(&boot->scope, &sql_key_create,
+		               &(struct sql_key_create){.key = &made->row, .secret_hash = secret_hash}, &rows);
+	struct sql_project_create params = {.created = project, .key = &made->row, .secret_hash = secret_hash};
+	return sql_run(&boot->scope, &sql_project_create, &params, &rows);
 }
 
 /* Creates, writes the file, commits: in this order. */
 static int bootstrap_create(struct bootstrap *boot, const struct id *existing)
 {
-	struct project project = {
-	    .id = id_new(), .name = boot->name, .platform = true, .created_at_us = clock_wall_us()};
+	Identity__Rows__Project project = IDENTITY__ROWS__PROJECT__INIT;
 	struct keys_made made = {0};
+	struct id id = existing ? *existing : id_new();
 	char project_id[ID_TEXT_SIZE];
-	if (existing)
-		project.id = *existing;
-	id_format("prj", &project.id, project_id);
+	project.has_project_id = project.has_platform = project.has_created_at_us = true;
+	project.project_id = (ProtobufCBinaryData){ID_SIZE, id.bytes};
+	project.name = (char *)boot->name;
+	project.platform = true;
+	project.created_at_us = clock_wall_us();
+	id_format("prj", &id, project_id);
 	enum status status = keys_make_management(boot->arena, project.created_at_us, &made);
 	if (status == ST_OK)
 		status = rows_insert(boot, &project, existing == NULL, &made);
@@ -160,18 +163,18 @@ static int bootstrap_create(struct bootstrap *boot, const struct id *existing)
 
 static int bootstrap_run(struct bootstrap *boot)
 {
-	struct id platform;
+	struct sql_project_platform_row platform;
 	char project_id[ID_TEXT_SIZE];
-	enum status status = db_begin(boot->db, boot->store.deadline_us, &boot->tx);
-	boot->store.tx = boot->tx;
+	enum status status = db_begin(boot->db, boot->scope.deadline_us, &boot->tx);
+	boot->scope.tx = boot->tx;
 	if (status == ST_OK)
-		status = store_project_platform(&boot->store, &platform);
+		status = sql_one(&boot->scope, &sql_project_platform, NULL, &platform);
 	if (status != ST_OK && status != ST_NOT_FOUND) {
 		fprintf(stderr, "bootstrap: the database cannot be used: %s\n", status_name(status));
 		return 1;
 	}
 	if (status == ST_OK && !boot->new_key) {
-		id_format("prj", &platform, project_id);
+		id_format("prj", &platform.project_id, project_id);
 		if (access(boot->file, F_OK) != 0)
 			fprintf(
 			    stderr,
@@ -185,7 +188,7 @@ static int bootstrap_run(struct bootstrap *boot)
 		        boot->file);
 		return 1;
 	}
-	return bootstrap_create(boot, status == ST_OK ? &platform : NULL);
+	return bootstrap_create(boot, status == ST_OK ? &platform.project_id : NULL);
 }
 
 static bool options_parse(int argc, char **argv, struct bootstrap *boot)
@@ -225,8 +228,8 @@ int identity_bootstrap(struct cfg *cfg, int argc, char **argv)
 	boot.arena = arena_new(ARENA_BYTES);
 	boot.db = db_new(&options);
 	if (boot.arena && boot.db) {
-		boot.store =
-		    (struct store){.db = boot.db, .arena = boot.arena, .deadline_us = clock_monotonic_us() + WAIT_US};
+		boot.scope = (struct sql_scope){
+		    .db = boot.db, .arena = boot.arena, .deadline_us = clock_monotonic_us() + WAIT_US};
 		exit_status = bootstrap_run(&boot);
 	}
 	if (boot.tx)
