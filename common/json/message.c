@@ -154,24 +154,11 @@ bool message_clear(ProtobufCMessage *message, const char *json_name)
 
 /* ---- comparing and showing ---- */
 
-static bool json_text_equal(const char *a, const char *b)
-{
-	if (strcmp(a, b) == 0)
-		return true;
-	json_t *left = json_loads(a, 0, NULL), *right = json_loads(b, 0, NULL);
-	bool equal = left && right && json_equal(left, right);
-	json_decref(left);
-	json_decref(right);
-	return equal;
-}
-
 /* Two values, each of which is there. */
-static bool value_equal(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape, const char *a, const char *b)
+static bool value_equal(const ProtobufCFieldDescriptor *field, const char *a, const char *b)
 {
-	if (field->type == PROTOBUF_C_TYPE_STRING) {
-		const char *left = *(const char *const *)a, *right = *(const char *const *)b;
-		return shape == PBJSON_OBJECT ? json_text_equal(left, right) : strcmp(left, right) == 0;
-	}
+	if (field->type == PROTOBUF_C_TYPE_STRING)
+		return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
 	if (field->type == PROTOBUF_C_TYPE_BYTES) {
 		const ProtobufCBinaryData *left = (const void *)a, *right = (const void *)b;
 		return left->len == right->len && memcmp(left->data, right->data, left->len) == 0;
@@ -183,19 +170,18 @@ bool message_field_equal(const ProtobufCFieldDescriptor *field, const ProtobufCM
 {
 	bool has_a = a && message_has(a, field), has_b = b && message_has(b, field);
 	const char *left = (const char *)a, *right = (const char *)b;
-	size_t len, count, size = pbjson_element_size(field);
+	size_t count, size = pbjson_element_size(field);
 	if (!has_a || !has_b)
 		return has_a == has_b;
-	enum pbjson_shape shape = pbjson_field_shape(field, &len);
 	if (field->label != PROTOBUF_C_LABEL_REPEATED)
-		return value_equal(field, shape, left + field->offset, right + field->offset);
+		return value_equal(field, left + field->offset, right + field->offset);
 	count = *(const size_t *)(left + field->quantifier_offset);
 	if (count != *(const size_t *)(right + field->quantifier_offset))
 		return false;
 	left = *(const char *const *)(left + field->offset);
 	right = *(const char *const *)(right + field->offset);
 	for (size_t i = 0; i < count; i++) {
-		if (!value_equal(field, shape, left + i * size, right + i * size))
+		if (!value_equal(field, left + i * size, right + i * size))
 			return false;
 	}
 	return true;

@@ -17,7 +17,7 @@ bool message_clear(ProtobufCMessage *message, const char *json_name);
 const ProtobufCFieldDescriptor *message_field(const ProtobufCMessageDescriptor *type, const char *json_name);
 bool message_has(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);
 
-/* Whether two messages of one type have the same value; NULL has none. JSON texts are compared as JSON: the order of members is no difference. */
+/* Whether two messages of one type have the same value; NULL has none. JSON is compared as text. */
 bool message_field_equal(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *a, const ProtobufCMessage *b);
 
 /* The value as JSON text in the arena, *ret_json NULL when there is none (an empty list is none). False when the arena is full. */
