@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "bus/bus_config.h"
 #include "front/gateway.h"
+#include "front/keyset.h"
 #include "http/server.h"
 #include "local/follower.h"
 #include "local/health_command.h"
@@ -113,8 +114,9 @@ static enum status process_start_bus(struct gateway_process *process)
 		return status;
 	process->loop = loop_new();
 	gateway->authn = authn_new(gateway->failure_limiter);
+	gateway->keysets = keysets_new();
 	gateway->introspect = introspect_new(gateway);
-	if (gateway->authn == NULL || gateway->introspect == NULL)
+	if (gateway->authn == NULL || !gateway->keysets || gateway->introspect == NULL)
 		return ST_UNAVAILABLE;
 	sem_init(&process->loop_started, 0, 0);
 	if (pthread_create(&process->loop_thread, NULL, process_run_loop, process) != 0)

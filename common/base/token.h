@@ -11,10 +11,6 @@
 #define TOKEN_MAX_BYTES 8192
 #define TOKEN_SKEW_SEC 60
 #define TOKEN_KID_SIZE 48
-/* How long anyone may keep a copy of a project's key set, and how long a key is published before it signs: twice that, because the
- * copy of a cache may be copied at its end; many libraries keep theirs for ten minutes, whatever they are told. */
-#define TOKEN_KEYS_MAX_AGE_SEC 300
-#define TOKEN_KEYS_AHEAD_SEC (2 * TOKEN_KEYS_MAX_AGE_SEC)
 #define TOKEN_JTI_PREFIX "jti" /* id_format prefix of the claim jti */
 
 /* A public key, parsed once. Immutable and shareable between threads. */

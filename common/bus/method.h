@@ -18,6 +18,7 @@ struct method {
 	bool stream;            /* NDJSON in or out */
 	uint32_t callers;       /* bit per process: 1u << PROCESS_... */
 	uint32_t timeout_ms;    /* default budget */
+	uint32_t cache_sec;     /* anyone may keep the answer of its route for so long; 0 = nobody */
 	const char *http_verb;  /* NULL when it has no route */
 	const char *http_path;  /* "/v1/users/{user_id}" */
 	int http_success;       /* 200, 201, 204 */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct introspect;
+struct keysets;
 /* A method that the gateway answers itself or in its own way. */
 struct local_method {
 	uint32_t method;
@@ -29,6 +30,7 @@ struct gateway {
 	struct limiter *key_limiter;
 	struct limiter *failure_limiter;
 	struct revocation *revocation;
+	struct keysets *keysets;
 	struct introspect *introspect;
 	struct feed *feed;
 	struct address_list trusted_proxies;

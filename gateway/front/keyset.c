@@ -4,21 +4,28 @@
 #include "base/clock.h"
 #include "claims.pb-c.h"
 #include "front/upstream.h"
+#include "json/pbjson.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define SLOTS 4096
 #define KEEP_US (60 * US_PER_SEC)
+#define STALE_US (600 * US_PER_SEC) /* so long while claims cannot be reached */
+#define NOW_US (500 * US_PER_MS)
 #define AGAIN_US (100 * US_PER_MS)
 
 struct keyset {
 	atomic_int references;
+	atomic_flag refreshing; /* somebody reads its successor */
 	struct id project;
 	int64_t read_at_us; /* monotonic; when the question was sent */
+	struct buf document;
+	char tag[KEYSET_TAG_SIZE];
 	size_t count;
 	struct {
 		char kid[TOKEN_KID_SIZE];
@@ -28,21 +35,21 @@ struct keyset {
 
 struct keysets {
 	pthread_mutex_t lock;
+	uint64_t generation;         /* moves when something is forgotten */
 	struct keyset *slots[SLOTS]; /* by hash of the project; a collision replaces */
 };
 
 struct keysets *keysets_new(void)
 {
 	struct keysets *keysets = calloc(1, sizeof(*keysets));
-	if (keysets == NULL)
-		return NULL;
-	pthread_mutex_init(&keysets->lock, NULL);
+	if (keysets)
+		pthread_mutex_init(&keysets->lock, NULL);
 	return keysets;
 }
 
 void keysets_free(struct keysets **keysets)
 {
-	if (*keysets == NULL)
+	if (!*keysets)
 		return;
 	keysets_forget(*keysets, NULL);
 	pthread_mutex_destroy(&(*keysets)->lock);
@@ -54,11 +61,22 @@ void keyset_release(struct keyset **keys)
 {
 	struct keyset *self = *keys;
 	*keys = NULL;
-	if (self == NULL || atomic_fetch_sub(&self->references, 1) > 1)
+	if (!self || atomic_fetch_sub(&self->references, 1) > 1)
 		return;
 	for (size_t i = 0; i < self->count; i++)
 		token_key_free(&self->keys[i].key);
+	buf_free(&self->document);
 	free(self);
+}
+
+const struct buf *keyset_document(const struct keyset *keys)
+{
+	return &keys->document;
+}
+
+const char *keyset_tag(const struct keyset *keys)
+{
+	return keys->tag;
 }
 
 const struct token_key *keyset_find(void *arg, const struct id *project, const char *kid)
@@ -85,7 +103,7 @@ static struct keyset *keysets_cached(struct keysets *keysets, const struct id *p
 {
 	pthread_mutex_lock(&keysets->lock);
 	struct keyset *keys = keysets->slots[keysets_slot(project)];
-	if (keys != NULL && id_equal(&keys->project, project))
+	if (keys && id_equal(&keys->project, project))
 		atomic_fetch_add(&keys->references, 1);
 	else
 		keys = NULL;
@@ -93,24 +111,37 @@ static struct keyset *keysets_cached(struct keysets *keysets, const struct id *p
 	return keys;
 }
 
-/* Stores with a reference of its own. */
-static void keysets_store(struct keysets *keysets, struct keyset *keys)
+static uint64_t keysets_generation(struct keysets *keysets)
 {
-	atomic_fetch_add(&keys->references, 1);
 	pthread_mutex_lock(&keysets->lock);
-	struct keyset **slot = &keysets->slots[keysets_slot(&keys->project)];
-	struct keyset *old = *slot;
-	*slot = keys;
+	uint64_t generation = keysets->generation;
+	pthread_mutex_unlock(&keysets->lock);
+	return generation;
+}
+
+/* Stores with a reference of its own, unless something was forgotten since the generation: it may be older than that. */
+static void keysets_store(struct keysets *keysets, struct keyset *keys, uint64_t generation)
+{
+	struct keyset *old = NULL;
+	pthread_mutex_lock(&keysets->lock);
+	if (keysets->generation == generation) {
+		struct keyset **slot = &keysets->slots[keysets_slot(&keys->project)];
+		old = *slot;
+		*slot = keys;
+		atomic_fetch_add(&keys->references, 1);
+	}
 	pthread_mutex_unlock(&keysets->lock);
 	keyset_release(&old);
 }
 
 void keysets_forget(struct keysets *keysets, const struct id *project)
 {
-	for (size_t i = 0; i < SLOTS; i++) {
+	size_t first = project ? keysets_slot(project) : 0, end = project ? first + 1 : SLOTS;
+	for (size_t i = first; i < end; i++) {
 		pthread_mutex_lock(&keysets->lock);
 		struct keyset *keys = keysets->slots[i];
-		if (keys != NULL && (project == NULL || id_equal(&keys->project, project)))
+		keysets->generation++;
+		if (keys && (!project || id_equal(&keys->project, project)))
 			keysets->slots[i] = NULL;
 		else
 			keys = NULL;
@@ -124,17 +155,40 @@ static void keyset_add(struct keyset *keys, const Claims__Jwk *jwk)
 {
 	uint8_t x[32], y[32];
 	size_t x_len = sizeof(x), y_len = sizeof(y);
-	if (jwk->kid == NULL || jwk->x == NULL || jwk->y == NULL || jwk->crv == NULL ||
-	    strlen(jwk->kid) >= TOKEN_KID_SIZE || strcmp(jwk->crv, "P-256") != 0)
+	if (!jwk->kid || !jwk->x || !jwk->y || !jwk->crv || strlen(jwk->kid) >= TOKEN_KID_SIZE ||
+	    strcmp(jwk->crv, "P-256") != 0)
 		return;
 	if (!base64url_decode(jwk->x, strlen(jwk->x), x, &x_len) || x_len != sizeof(x) ||
 	    !base64url_decode(jwk->y, strlen(jwk->y), y, &y_len) || y_len != sizeof(y))
 		return;
 	struct token_key *key = token_key_new(jwk->kid, x, y);
-	if (key == NULL)
+	if (!key)
 		return;
 	memcpy(keys->keys[keys->count].kid, jwk->kid, strlen(jwk->kid) + 1);
 	keys->keys[keys->count++].key = key;
+}
+
+/* With one reference; NULL without memory. The tag is the document's hash, so that all gateways give the same. */
+static struct keyset *keyset_new(const struct id *project, const Claims__Jwks *jwks)
+{
+	uint8_t hash[SHA256_SIZE];
+	char text[BASE64URL_SIZE(SHA256_SIZE)];
+	struct keyset *keys = calloc(1, sizeof(*keys) + jwks->n_keys * sizeof(keys->keys[0]));
+	if (!keys)
+		return NULL;
+	atomic_store(&keys->references, 1);
+	keys->project = *project;
+	for (size_t i = 0; i < jwks->n_keys; i++)
+		keyset_add(keys, jwks->keys[i]);
+	pbjson_print(&jwks->base, &keys->document);
+	if (!buf_ok(&keys->document)) {
+		keyset_release(&keys);
+		return NULL;
+	}
+	secret_sha256(keys->document.data, keys->document.len, hash);
+	base64url_encode(hash, sizeof(hash), text);
+	snprintf(keys->tag, sizeof(keys->tag), "\"%.22s\"", text);
+	return keys;
 }
 
 static enum status keysets_read(struct keysets *keysets, struct exchange *exchange, struct keyset **ret_keys)
@@ -142,72 +196,94 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	Claims__GetJwksRequest request = CLAIMS__GET_JWKS_REQUEST__INIT;
 	char project[ID_TEXT_SIZE];
 	ProtobufCMessage *reply = NULL;
+	uint64_t generation = keysets_generation(keysets);
 	int64_t now_us = clock_monotonic_us();
 	id_format("prj", &exchange->principal.project, project);
 	request.project_id = project;
 	enum status status = upstream_send(exchange, M_CLAIMS_GET_JWKS, &request.base, &reply);
 	if (status != ST_OK)
-		return status == ST_NOT_FOUND ? ST_INVALID_TOKEN : status;
-	const Claims__Jwks *jwks = (const Claims__Jwks *)reply;
-	struct keyset *keys = calloc(1, sizeof(*keys) + jwks->n_keys * sizeof(keys->keys[0]));
-	if (keys == NULL)
-		return ST_UNAVAILABLE;
-	atomic_store(&keys->references, 1);
-	keys->project = exchange->principal.project;
+		return status;
+	struct keyset *keys = keyset_new(&exchange->principal.project, (const Claims__Jwks *)reply);
+	if (!keys)
+		return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 	keys->read_at_us = now_us;
-	for (size_t i = 0; i < jwks->n_keys; i++)
-		keyset_add(keys, jwks->keys[i]);
-	keysets_store(keysets, keys);
+	keysets_store(keysets, keys, generation);
 	*ret_keys = keys;
 	return ST_OK;
 }
 
-struct question {
-	const struct id *project;
-	const char *kid;
-	int64_t asked_us; /* monotonic */
+/* What the held keys are good for. */
+enum keysets_state {
+	KEYSETS_GOOD,   /* they answer the question */
+	KEYSETS_STALE,  /* they do if they must, but somebody should read them again */
+	KEYSETS_LACKING /* they have to be read first */
 };
 
-/* Looks into the cache. ST_OK: *ret_keys knows kid. ST_INVALID_TOKEN: keys read after the question do not. ST_NOT_FOUND: the keys
- * have to be read, but not before *ret_wait_us are over. */
-static enum status keysets_look(struct keysets *keysets, const struct question *question, struct keyset **ret_keys,
-                                int64_t *ret_wait_us)
+/* An unknown kid may be that of a key made a moment ago, so only keys read after the question say that it is none. */
+static enum keysets_state keysets_judge(const struct keyset *keys, const struct keysets_want *want, int64_t asked_us)
 {
-	struct keyset *keys = keysets_cached(keysets, question->project);
-	*ret_wait_us = 0;
-	if (keys == NULL)
-		return ST_NOT_FOUND;
-	bool known = keyset_find(keys, question->project, question->kid) != NULL;
-	int64_t read_at_us = keys->read_at_us;
-	int64_t age_us = clock_monotonic_us() - read_at_us;
-	if (known && age_us < KEEP_US) {
+	int64_t age_us = asked_us - keys->read_at_us;
+	if (want->kid && !keyset_find((void *)keys, &keys->project, want->kid))
+		return age_us <= 0 ? KEYSETS_GOOD : KEYSETS_LACKING;
+	if (want->now)
+		return age_us < NOW_US ? KEYSETS_GOOD : KEYSETS_LACKING;
+	if (age_us < KEEP_US)
+		return KEYSETS_GOOD;
+	return age_us < STALE_US ? KEYSETS_STALE : KEYSETS_LACKING;
+}
+
+bool keysets_holds(struct keysets *keysets, const struct id *project)
+{
+	struct keysets_want want = {0};
+	struct keyset *keys = keysets_cached(keysets, project);
+	bool holds = keys && keysets_judge(keys, &want, clock_monotonic_us()) != KEYSETS_LACKING;
+	keyset_release(&keys);
+	return holds;
+}
+
+/* Held keys that lack a kid: until they may be read again, so that a flood of made-up ones waits its turn. */
+static void keysets_wait_turn(const struct keyset *keys)
+{
+	int64_t left_us = keys->read_at_us + AGAIN_US - clock_monotonic_us();
+	struct timespec pause = {.tv_nsec = left_us * 1000};
+	if (left_us > 0)
+		nanosleep(&pause, NULL);
+}
+
+/* Reads the successor of stale keys, if nobody does; without one they stay good. Takes keys over. */
+static struct keyset *keysets_refresh(struct keysets *keysets, struct exchange *exchange, struct keyset *keys)
+{
+	struct keyset *fresh = NULL;
+	if (atomic_flag_test_and_set(&keys->refreshing))
+		return keys;
+	if (keysets_read(keysets, exchange, &fresh) == ST_OK) {
+		keyset_release(&keys);
+		return fresh;
+	}
+	exchange->failure = (struct failure){0};
+	atomic_flag_clear(&keys->refreshing);
+	return keys;
+}
+
+enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const struct keysets_want *want,
+                        struct keyset **ret_keys)
+{
+	const struct id *project = &exchange->principal.project;
+	int64_t asked_us = clock_monotonic_us();
+	struct keyset *keys = keysets_cached(keysets, project);
+	enum keysets_state state = keys ? keysets_judge(keys, want, asked_us) : KEYSETS_LACKING;
+	if (keys && state == KEYSETS_LACKING) {
+		keysets_wait_turn(keys);
+		keyset_release(&keys);
+		keys = keysets_cached(keysets, project); /* another may have read them meanwhile */
+		state = keys ? keysets_judge(keys, want, asked_us) : KEYSETS_LACKING;
+	}
+	if (state == KEYSETS_STALE)
+		keys = keysets_refresh(keysets, exchange, keys);
+	if (state != KEYSETS_LACKING) {
 		*ret_keys = keys;
 		return ST_OK;
 	}
 	keyset_release(&keys);
-	if (!known && age_us < AGAIN_US)
-		*ret_wait_us = AGAIN_US - age_us;
-	return !known && read_at_us >= question->asked_us ? ST_INVALID_TOKEN : ST_NOT_FOUND;
-}
-
-/* An unknown kid may be that of a key made a moment ago, so only keys read after the question say that it is none; a flood of
- * made-up ones waits its turn. */
-enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const char *kid, struct keyset **ret_keys)
-{
-	struct question question = {&exchange->principal.project, kid, clock_monotonic_us()};
-	struct keyset *keys = NULL;
-	int64_t wait_us = 0;
-	enum status status = keysets_look(keysets, &question, ret_keys, &wait_us);
-	if (status == ST_NOT_FOUND && wait_us > 0) {
-		struct timespec pause = {.tv_nsec = wait_us * 1000};
-		nanosleep(&pause, NULL);
-		status = keysets_look(keysets, &question, ret_keys, &wait_us);
-	}
-	if (status != ST_NOT_FOUND)
-		return status;
-	status = keysets_read(keysets, exchange, &keys);
-	if (status != ST_OK)
-		return status;
-	*ret_keys = keys; /* an unknown kid fails in token_verify */
-	return ST_OK;
+	return keysets_read(keysets, exchange, ret_keys);
 }

@@ -24,6 +24,7 @@ struct token_entry {
 
 struct token_cache {
 	_Atomic int64_t bytes;
+	_Atomic uint64_t generation;
 	pthread_mutex_t locks[LOCKS];
 	struct token_entry *sets[SETS][WAYS];
 };
@@ -136,11 +137,31 @@ void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE],
 	struct token_entry **way = &cache->sets[set][token_cache_victim(cache->sets[set], hash)];
 	token_cache_drop(cache, way);
 	token_cache_make_room(cache, set, size);
-	if (token_cache_has_room(cache, size)) {
+	if (state->generation == atomic_load(&cache->generation) && token_cache_has_room(cache, size)) {
 		atomic_fetch_add(&cache->bytes, (int64_t)size);
 		*way = entry;
 		entry = NULL;
 	}
 	pthread_mutex_unlock(&cache->locks[set % LOCKS]);
 	free(entry);
+}
+
+uint64_t token_cache_generation(const struct token_cache *cache)
+{
+	return atomic_load(&((struct token_cache *)cache)->generation);
+}
+
+/* The generation moves first: what is checked now is either not put, or found here. */
+void token_cache_forget(struct token_cache *cache, const struct id *project)
+{
+	atomic_fetch_add(&cache->generation, 1);
+	for (size_t set = 0; set < SETS; set++) {
+		pthread_mutex_lock(&cache->locks[set % LOCKS]);
+		for (size_t way = 0; way < WAYS; way++) {
+			struct token_entry *entry = cache->sets[set][way];
+			if (entry && (!project || id_equal(&entry->state.project, project)))
+				token_cache_drop(cache, &cache->sets[set][way]);
+		}
+		pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+	}
 }

@@ -12,6 +12,7 @@ struct token_state {
 	struct id project, user, session;
 	int64_t epoch;
 	int64_t expires_at_sec; /* since 1970 */
+	uint64_t generation;    /* of the cache when the check began */
 };
 
 struct token_cache *token_cache_new(void); /* NULL without memory */
@@ -21,6 +22,13 @@ void token_cache_free(struct token_cache **cache);
 bool token_cache_get(struct token_cache *cache, const uint8_t hash[SHA256_SIZE], const struct id *project,
                      struct token_state *ret_state, struct buf *out);
 
-/* Remembers an answer (copied) for at most 60 s. Drops an older one when there is no room. */
+/* Changes when something is forgotten. Ask before the token is checked. */
+uint64_t token_cache_generation(const struct token_cache *cache);
+
+/* Remembers an answer (copied) for at most 60 s, unless something was forgotten since state->generation. Drops an older one when
+ * there is no room. */
 void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE], const struct token_state *state,
                      const struct buf *answer);
+
+/* Forgets all tokens of a project: its keys are not what they were. NULL = of all. */
+void token_cache_forget(struct token_cache *cache, const struct id *project);

@@ -134,6 +134,39 @@ void http_trace_begin(struct exchange *exchange)
 	hex_encode(exchange->trace, sizeof(exchange->trace), exchange->request_id);
 }
 
+/* Whether If-None-Match names the tag: it is a list, and W/ makes no difference (RFC 9110 section 13.1.2). A proxy that compresses weakens
+ * the tags that pass it. */
+static bool http_tag_listed(const char *list, const char *tag)
+{
+	size_t len = strlen(tag);
+	for (;;) {
+		list += strspn(list, " \t");
+		if (strncmp(list, "W/", 2) == 0)
+			list += 2;
+		if (strncmp(list, tag, len) == 0 && strchr(" \t,", list[len]) != NULL)
+			return true;
+		list += strcspn(list, ",");
+		if (*list++ == '\0')
+			return false;
+	}
+}
+
+bool http_tag(struct exchange *exchange, const char *tag)
+{
+	const char *known = http_header_find(&exchange->request, "If-None-Match");
+	http_header_add(exchange, "ETag", tag);
+	return known && (strcmp(known, "*") == 0 || http_tag_listed(known, tag));
+}
+
+bool http_cache(struct exchange *exchange, unsigned max_age_sec, const char *tag)
+{
+	exchange->response.max_age_sec = max_age_sec;
+	if (!http_tag(exchange, tag))
+		return false;
+	exchange->response.status = 304;
+	return true;
+}
+
 enum status http_fail(struct exchange *exchange, enum status status, const char *field, const char *reason)
 {
 	exchange->failure = (struct failure){.status = status, .field = field, .reason = reason};
@@ -245,7 +278,12 @@ void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *ou
 		buf_add_int(out, body_len);
 	}
 	buf_add_str(out, response->close ? "\r\nConnection: close" : "\r\nConnection: keep-alive");
-	buf_add_str(out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+	buf_add_str(out, "\r\nCache-Control: ");
+	if (response->max_age_sec > 0)
+		buf_printf(out, "public, max-age=%u", response->max_age_sec);
+	else
+		buf_add_str(out, "no-store");
+	buf_add_str(out, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
 	buf_add_str(out, exchange->request_id);
 	for (size_t i = 0; i < response->header_count; i++) {
 		buf_add_str(out, "\r\n");

@@ -52,9 +52,10 @@ struct http_response {
 	struct http_header headers[HTTP_RESPONSE_HEADERS_MAX];
 	size_t header_count;
 	struct buf body;
-	bool close;   /* the connection ends after this answer */
-	bool started; /* streaming: the head was sent, body pieces follow by http_send_piece */
-	bool broken;  /* streaming: the peer is gone */
+	unsigned max_age_sec; /* anyone may keep the answer for so long; 0 = nobody */
+	bool close;           /* the connection ends after this answer */
+	bool started;         /* streaming: the head was sent, body pieces follow by http_send_piece */
+	bool broken;          /* streaming: the peer is gone */
 };
 
 /* Who calls: an authenticated key. */
@@ -112,6 +113,13 @@ const char *http_param_find(const struct exchange *exchange, const char *name);
 
 /* Adds a header to the answer. name is static; value is copied to the arena and must hold no control bytes. */
 void http_header_add(struct exchange *exchange, const char *name, const char *value);
+
+/* Adds ETag; tag has its quotes. True when If-None-Match names it. */
+bool http_tag(struct exchange *exchange, const char *tag);
+
+/* For an answer that anyone may keep for max_age_sec: adds Cache-Control and ETag. True when the client has it already: the answer is
+ * 304 then. */
+bool http_cache(struct exchange *exchange, unsigned max_age_sec, const char *tag);
 
 /* Sets trace and request id from a valid W3C traceparent, else from a fresh id. */
 void http_trace_begin(struct exchange *exchange);

@@ -15,7 +15,6 @@
 
 struct introspect {
 	struct gateway *gateway;
-	struct keysets *keysets;
 	struct token_cache *tokens;
 };
 
@@ -25,9 +24,8 @@ struct introspect *introspect_new(struct gateway *gateway)
 	if (introspect == NULL)
 		return NULL;
 	introspect->gateway = gateway;
-	introspect->keysets = keysets_new();
 	introspect->tokens = token_cache_new();
-	if (introspect->keysets == NULL || introspect->tokens == NULL)
+	if (!introspect->tokens)
 		introspect_free(&introspect);
 	return introspect;
 }
@@ -36,7 +34,6 @@ void introspect_free(struct introspect **introspect)
 {
 	if (*introspect == NULL)
 		return;
-	keysets_free(&(*introspect)->keysets);
 	token_cache_free(&(*introspect)->tokens);
 	free(*introspect);
 	*introspect = NULL;
@@ -44,7 +41,8 @@ void introspect_free(struct introspect **introspect)
 
 void introspect_forget_keys(struct introspect *introspect, const struct id *project)
 {
-	keysets_forget(introspect->keysets, project);
+	keysets_forget(introspect->gateway->keysets, project);
+	token_cache_forget(introspect->tokens, project);
 }
 
 /* The reply of a valid token, as it is cached and sent. */
@@ -71,18 +69,19 @@ static void introspect_print(const struct token_claims *claims, struct buf *out)
 
 /* Checks a token that is not cached. ST_INVALID_TOKEN = inactive; other failures leave it undecided. */
 static enum status introspect_verify(struct introspect *introspect, struct exchange *exchange, const char *token,
-                                     struct token_claims *ret_claims)
+                                     bool live, struct token_claims *ret_claims)
 {
 	struct id project;
 	char kid[TOKEN_KID_SIZE];
+	struct keysets_want want = {.kid = kid, .now = !live};
 	size_t len = strlen(token);
 	enum status status = token_peek(token, len, &project, kid);
 	if (status != ST_OK || !id_equal(&project, &exchange->principal.project))
 		return ST_INVALID_TOKEN;
 	struct keyset *keys = NULL;
-	status = keysets_get(introspect->keysets, exchange, kid, &keys);
+	status = keysets_get(introspect->gateway->keysets, exchange, &want, &keys);
 	if (status != ST_OK)
-		return status;
+		return status == ST_NOT_FOUND ? ST_INVALID_TOKEN : status;
 	status = token_verify(token, len, introspect->gateway->issuer, clock_wall_us() / US_PER_SEC, keyset_find, keys,
 	                      exchange->arena, ret_claims);
 	keyset_release(&keys);
@@ -93,17 +92,20 @@ static enum status introspect_verify(struct introspect *introspect, struct excha
 	return status;
 }
 
-/* Fills state and the answer's body from cache or by verification. */
+/* Fills state and the answer's body from cache or by verification. While the ledger is not followed, nothing tells that a key was
+ * withdrawn: then each signature is checked anew. */
 static enum status introspect_state(struct introspect *introspect, struct exchange *exchange, const char *token,
                                     struct token_state *ret_state)
 {
 	uint8_t hash[SHA256_SIZE];
 	struct token_claims claims;
 	struct buf *body = &exchange->response.body;
+	bool live = follow_live(introspect->gateway->follow);
+	uint64_t generation = token_cache_generation(introspect->tokens);
 	secret_sha256(token, strlen(token), hash);
-	if (token_cache_get(introspect->tokens, hash, &exchange->principal.project, ret_state, body))
+	if (live && token_cache_get(introspect->tokens, hash, &exchange->principal.project, ret_state, body))
 		return ST_OK;
-	enum status status = introspect_verify(introspect, exchange, token, &claims);
+	enum status status = introspect_verify(introspect, exchange, token, live, &claims);
 	if (status != ST_OK)
 		return status;
 	introspect_print(&claims, body);
@@ -111,7 +113,8 @@ static enum status introspect_state(struct introspect *introspect, struct exchan
 	                                  .user = claims.user,
 	                                  .session = claims.session,
 	                                  .epoch = claims.epoch,
-	                                  .expires_at_sec = claims.expires_at_sec};
+	                                  .expires_at_sec = claims.expires_at_sec,
+	                                  .generation = generation};
 	token_cache_put(introspect->tokens, hash, ret_state, body);
 	return ST_OK;
 }

@@ -31,6 +31,9 @@ def fill_method(method, complain):
         else:
             method.verb, method.path = parts
     method.timeout_ms = int(notes.get("timeout", DEFAULT_TIMEOUT_MS))
+    method.cache_sec = int(notes.get("cache", 0))
+    if method.cache_sec and (method.kind != "read" or method.permission != "none"):
+        complain(f"{where}: @cache is for public reads")
     method.success = int(notes.get("success", 204 if method.reply == "common.Empty" else 200))
 
 

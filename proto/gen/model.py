@@ -70,6 +70,7 @@ class Method:
     permission: str = ""
     success: int = 200
     timeout_ms: int = DEFAULT_TIMEOUT_MS
+    cache_sec: int = 0
     local: bool = False
     stream: bool = False
 

@@ -75,7 +75,7 @@ def parameters(contract, method):
 
 
 def has_etag(contract, method):
-    return not method.stream and any(field.name == "version" for field in contract.messages[method.reply].fields)
+    return method.cache_sec > 0 or not method.stream and any(field.name == "version" for field in contract.messages[method.reply].fields)
 
 
 def error_names(contract, method):
@@ -123,6 +123,8 @@ def success_response(contract, method):
     reply = contract.messages[method.reply]
     if has_etag(contract, method):
         response["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+    if method.cache_sec:
+        response["headers"]["Cache-Control"] = {"$ref": "#/components/headers/Cache-Control"}
     if method.stream and method.verb == "GET":
         response["headers"]["Denizen-Sequence"] = {"$ref": "#/components/headers/Denizen-Sequence"}
     if method.success == 201 and any(field.name == "id" for field in reply.fields) and has_items(contract, method.path):
@@ -159,7 +161,8 @@ def operation(contract, method):
     found["responses"] = {str(method.success): success_response(contract, method)}
     if has_etag(contract, method) and method.verb == "GET":
         found["responses"]["304"] = {"description": "The version that If-None-Match names is the current one.",
-                                     "headers": {**REQUEST_ID, "ETag": {"$ref": "#/components/headers/ETag"}}}
+                                     "headers": {name: response for name, response in found["responses"]["200"]["headers"].items()
+                                                 if name in ("X-Request-Id", "ETag", "Cache-Control")}}
     found["responses"].update(error_responses(contract, method))
     return found
 
@@ -227,7 +230,8 @@ def components(contract, routed):
         },
         "headers": {
             "X-Request-Id": header("Trace id of the request, 32 hex digits."),
-            "ETag": header("Version of the resource, for If-Match."),
+            "ETag": header("Version of the resource, for If-Match and If-None-Match."),
+            "Cache-Control": header("Anyone may keep the answer for so long; no-store where this header is not named."),
             "Location": header("Path of the new resource."),
             "Retry-After": header("Seconds to wait.", {"type": "integer", "minimum": 0}),
             "Denizen-Sequence": header("Ledger sequence to follow from.", {"type": "integer", "format": "int64"}),

@@ -5,7 +5,7 @@ import re
 from model import ContractError, Enum, Error, Field, Message, Method, Process, ProtoFile
 
 ANNOTATIONS = {
-    "id", "http", "permission", "errors", "kind", "callers", "event", "success", "timeout", "local", "stream",
+    "id", "http", "permission", "errors", "kind", "callers", "event", "success", "timeout", "cache", "local", "stream",
 }
 VALUE_ANNOTATIONS = {"revokes", "audience"}   # of an enum's value: facts about an event type
 FLAGS = {"local", "stream"}

@@ -69,7 +69,7 @@ def method_row(method):
         f"\t .request = {descriptor(method.request)},\n\t .reply = {descriptor(method.reply)},\n",
         f"\t .write = {flag(method.kind == 'write')},\n\t .local = {flag(method.local)},\n",
         f"\t .stream = {flag(method.stream)},\n\t .callers = {bits(method.callers)},\n",
-        f"\t .timeout_ms = {method.timeout_ms},\n\t .http_verb = {quote(method.verb)},\n",
+        f"\t .timeout_ms = {method.timeout_ms},\n\t .cache_sec = {method.cache_sec},\n\t .http_verb = {quote(method.verb)},\n",
         f"\t .http_path = {quote(method.path)},\n\t .http_success = {method.success},\n",
         f"\t .permission = {quote(method.permission)}}},\n"])
 

@@ -293,8 +293,8 @@ Test(claims_tokens, a_key_signs_only_when_every_copy_of_the_set_has_it)
 	cr_assert_eq(ask_to_rotate(f, &first, &wait_ms), ST_OK, "made together with the first key, published with it");
 	cr_assert_str_eq(first.state, "active");
 	cr_assert_eq(ask_to_rotate(f, &second, &wait_ms), ST_CONFLICT);
-	cr_assert(wait_ms > 590000 && wait_ms <= 600001, "%u", wait_ms);
-	sql_keys(f, "UPDATE signing_key SET created_at_us = created_at_us - 599000000 WHERE project_id = $1::uuid AND "
+	cr_assert(wait_ms > 650000 && wait_ms <= 660001, "%u", wait_ms);
+	sql_keys(f, "UPDATE signing_key SET created_at_us = created_at_us - 659000000 WHERE project_id = $1::uuid AND "
 	            "state = 'next'");
 	cr_assert_eq(ask_to_rotate(f, &second, &wait_ms), ST_CONFLICT);
 	sql_keys(f, "UPDATE signing_key SET created_at_us = created_at_us - 1000000 WHERE project_id = $1::uuid AND "

@@ -1,11 +1,15 @@
-"""Signing keys: rotation under the eyes of verifiers that keep copies of the key set."""
+"""Signing keys: rotation under the eyes of verifiers that keep copies of the key set; the set itself."""
+import http.client
+import re
+
 import jwt
 import pytest
+from denizen import Client, eventually
 from helpers import events, good, head, is_active, made, new_session, refresh, refused
 from test_sessions import uuid_of
 from test_tokens import key_set, verified
 
-AHEAD_SEC = 600
+AHEAD_SEC, MAX_AGE_SEC = 660, 240
 
 
 def states(client):
@@ -41,7 +45,7 @@ def test_rotation_keeps_old_tokens_valid(suite, fresh):
     assert risen == {**second, "state": "active"}
     third = kid_in(fresh, "next")
     assert states(fresh) == {first["kid"]: "retiring", second["kid"]: "active", third: "next"}
-    assert {key["kid"] for key in key_set(fresh)} == states(fresh).keys()
+    eventually(lambda: {key["kid"] for key in key_set(fresh)} == states(fresh).keys(), 1)
     newer = good(refresh(fresh, tokens["refresh_token"]))
     assert kid_of(newer) == second["kid"]
     for token in (tokens["access_token"], newer["access_token"]):
@@ -61,7 +65,7 @@ def test_many_rotations_under_use_refuse_no_token(suite, fresh):
         assert all(is_active(fresh, each["access_token"]) for each in tokens)
         pass_time(suite, fresh)
     assert all(is_active(fresh, each["access_token"]) for each in unseen), "the oldest keys verify what no gateway has seen yet"
-    assert len(key_set(fresh)) == 22
+    eventually(lambda: len(key_set(fresh)) == 22, 1)
     row = suite.psql("SELECT count(*) FILTER (WHERE sealed_private IS NOT NULL), count(*) FROM claims.signing_key "
                      f"WHERE project_id = '{uuid_of(fresh.project_id)}'")
     assert row == ["2|22"], "a retired key keeps no private part"
@@ -71,7 +75,7 @@ def test_a_key_does_not_sign_before_every_copy_has_it(suite, fresh):
     made(fresh.post("/v1/signing-keys/rotate"))
     held = states(fresh)
     refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
-    assert 590 <= int(fresh.post("/v1/signing-keys/rotate").headers["retry-after"]) <= 600
+    assert AHEAD_SEC - 10 <= int(fresh.post("/v1/signing-keys/rotate").headers["retry-after"]) <= AHEAD_SEC
     assert states(fresh) == held
     pass_time(suite, fresh, AHEAD_SEC - 60)
     refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
@@ -101,10 +105,10 @@ class Copy:
 
 VERIFIERS = {
     "jose (JavaScript)": lambda origin: Copy(origin, 600, 30),
-    "by max-age alone": lambda origin: Copy(origin, 300, 300),
+    "by max-age alone": lambda origin: Copy(origin, MAX_AGE_SEC, MAX_AGE_SEC),
     "by its own clock alone": lambda origin: Copy(origin, 600, 600),
-    "behind a shared cache": lambda origin: Copy(Copy(origin, 300, 300).at_time, 300, 300),
-    "jose behind a shared cache": lambda origin: Copy(Copy(origin, 300, 300).at_time, 600, 30),
+    "behind a shared cache": lambda origin: Copy(Copy(origin, MAX_AGE_SEC, MAX_AGE_SEC).at_time, MAX_AGE_SEC, MAX_AGE_SEC),
+    "jose behind a shared cache": lambda origin: Copy(Copy(origin, MAX_AGE_SEC, MAX_AGE_SEC).at_time, 600, 30),
 }
 
 
@@ -143,3 +147,83 @@ def test_pyjwt_needs_no_second_look_at_the_set(suite, fresh):
         key = client.get_signing_key_from_jwt(token).key
         jwt.decode(token, key, algorithms=["ES256"], audience=fresh.project_id, issuer=issuer)
     assert len(fetched) == 1
+
+
+# ---- the set as an answer
+
+
+def path_of(client):
+    return f"/v1/projects/{client.project_id}/jwks.json"
+
+
+@pytest.fixture()
+def nobody(suite):
+    client = Client(suite.port)
+    yield client
+    client.close()
+
+
+def test_anyone_may_keep_the_set(suite, fresh, nobody):
+    new_session(fresh)
+    reply = nobody.get(path_of(fresh))
+    tag = reply.headers["etag"]
+    assert reply.status == 200 and reply.headers["cache-control"] == f"public, max-age={MAX_AGE_SEC}"
+    assert re.fullmatch(r'"[\w-]{22}"', tag)
+    for known in (tag, f'"x", {tag}', "W/" + tag, "*"):
+        again = nobody.get(path_of(fresh), headers={"If-None-Match": known})
+        assert (again.status, again.body) == (304, b"") and "content-length" not in again.headers
+        assert (again.headers["etag"], again.headers["cache-control"]) == (tag, reply.headers["cache-control"])
+    assert nobody.get(path_of(fresh), headers={"If-None-Match": '"x"'}).body == reply.body
+    made(fresh.post("/v1/signing-keys/rotate"))
+    eventually(lambda: nobody.get(path_of(fresh), headers={"If-None-Match": tag}).status == 200, 1)
+    assert nobody.get(path_of(fresh)).headers["etag"] != tag
+    for refusal in (nobody.get(path_of(fresh) + "?x=1"), nobody.get("/v1/projects/prj_x/jwks.json"), nobody.get("/healthz")):
+        assert refusal.headers["cache-control"] == "no-store"
+
+
+def test_head_tells_what_get_would(suite, fresh, nobody):
+    new_session(fresh)
+    reply = nobody.get(path_of(fresh))
+    connection = http.client.HTTPConnection("127.0.0.1", suite.port)
+    for sent, status in (({}, 200), ({"If-None-Match": reply.headers["etag"]}, 304), ({}, 200)):
+        connection.request("HEAD", path_of(fresh), headers=sent)
+        head_reply = connection.getresponse()
+        assert (head_reply.status, head_reply.read()) == (status, b"")
+        assert head_reply.getheader("Content-Length") == (str(len(reply.body)) if status == 200 else None)
+        assert head_reply.getheader("ETag") == reply.headers["etag"]
+        assert head_reply.getheader("Cache-Control") == reply.headers["cache-control"]
+    connection.close()
+
+
+def reads_of_sets(nobody):
+    found = re.findall(r'^denizen_call_seconds_count\{[^}]*method="GetJwks"[^}]*\} (\d+)', nobody.get("/metrics").body.decode(), re.M)
+    return sum(map(int, found))
+
+
+def test_nobody_reaches_the_database_by_asking_for_the_set(suite, fresh, nobody):
+    new_session(fresh)
+    before = reads_of_sets(nobody)
+    for _ in range(300):
+        good(nobody.get(path_of(fresh)))
+    assert reads_of_sets(nobody) <= before + 2, "the first one; one more when a minute is over just now"
+
+
+def test_asking_for_projects_that_are_none_is_limited(suite, fresh, nobody):
+    """From an address of its own: the limit is that of unknown keys."""
+    new_session(fresh)
+    good(nobody.get(path_of(fresh)))
+    connection = http.client.HTTPConnection("127.0.0.1", suite.port, source_address=("127.0.0.77", 0))
+
+    def ask(path):
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        reply.read()
+        return reply
+
+    before = reads_of_sets(nobody)
+    answers = [ask(f"/v1/projects/prj_{i:026d}/jwks.json").status for i in range(1000)]
+    assert set(answers) == {404, 429} and answers[:50] == [404] * 50
+    assert reads_of_sets(nobody) - before < 500
+    assert ask("/v1/projects/prj_" + "1" * 26 + "/jwks.json").getheader("Retry-After") == "1"
+    assert ask(path_of(fresh)).status == 200, "what is held is given to everybody"
+    connection.close()

@@ -141,6 +141,35 @@ Test(gateway_memory, token_cache)
 	buf_free(&out);
 }
 
+/* A key was withdrawn: what it signed is checked again, also what was being checked when the ledger said so. */
+Test(gateway_memory, the_tokens_of_a_project_are_forgotten)
+{
+	secret_init();
+	struct token_cache *cache = token_cache_new();
+	struct token_state mine = live_token(), other = live_token(), found;
+	struct buf answer = {0}, out = {0};
+	uint8_t hashes[2][SHA256_SIZE];
+	secret_sha256("mine", 4, hashes[0]);
+	secret_sha256("other", 5, hashes[1]);
+	buf_add_str(&answer, "{}");
+	mine.generation = other.generation = token_cache_generation(cache);
+	token_cache_put(cache, hashes[0], &mine, &answer);
+	token_cache_put(cache, hashes[1], &other, &answer);
+	token_cache_forget(cache, &mine.project);
+	cr_assert_not(token_cache_get(cache, hashes[0], &mine.project, &found, &out));
+	cr_assert(token_cache_get(cache, hashes[1], &other.project, &found, &out));
+	token_cache_put(cache, hashes[0], &mine, &answer);
+	cr_assert_not(token_cache_get(cache, hashes[0], &mine.project, &found, &out), "its check began before");
+	mine.generation = token_cache_generation(cache);
+	token_cache_put(cache, hashes[0], &mine, &answer);
+	cr_assert(token_cache_get(cache, hashes[0], &mine.project, &found, &out));
+	token_cache_forget(cache, NULL);
+	cr_assert_not(token_cache_get(cache, hashes[1], &other.project, &found, &out));
+	token_cache_free(&cache);
+	buf_free(&answer);
+	buf_free(&out);
+}
+
 /* A sign-in that read the epoch before it moved may sign its token as late as its deadline. */
 Test(gateway_memory, revocations_are_kept_until_no_token_can_be_believed)
 {

@@ -221,33 +221,12 @@ static const char *native_text_field(const ProtobufCMessage *message, const char
 	return *(char *const *)((const char *)message + field->offset);
 }
 
-/* Whether If-None-Match names the tag: it is a list, and W/ makes no difference (RFC 9110 section 13.1.2). A proxy that compresses weakens
- * the tags that pass it. */
-static bool native_tag_listed(const char *list, const char *tag)
-{
-	size_t len = strlen(tag);
-	for (;;) {
-		list += strspn(list, " \t");
-		if (strncmp(list, "W/", 2) == 0)
-			list += 2;
-		if (strncmp(list, tag, len) == 0 && strchr(" \t,", list[len]) != NULL)
-			return true;
-		list += strcspn(list, ",");
-		if (*list++ == '\0')
-			return false;
-	}
-}
-
 /* Adds ETag and decides 304 for a read whose If-None-Match names the same version. */
 static bool native_not_modified(struct exchange *exchange, int64_t version)
 {
 	char tag[32];
 	snprintf(tag, sizeof(tag), "\"%lld\"", (long long)version);
-	http_header_add(exchange, "ETag", tag);
-	const char *known = http_header_find(&exchange->request, "If-None-Match");
-	if (exchange->route->method->write || known == NULL)
-		return false;
-	return strcmp(known, "*") == 0 || native_tag_listed(known, tag);
+	return http_tag(exchange, tag) && !exchange->route->method->write;
 }
 
 /* Whether what a POST to path makes has a path of its own: path, a slash and its id. */
