@@ -43,11 +43,19 @@ static const struct cfg_item gateway_cfg_items[] = {
      "Unknown keys a second that one client address may present on average; 0: no limit."},
     {"DENIZEN_TRUSTED_PROXIES", CFG_TEXT, "", 0, 0,
      "Addresses and networks (CIDR, with commas) whose X-Forwarded-For, or without one Forwarded, is believed."},
+    {"DENIZEN_DIALECTS", CFG_TEXT, "", 0, 0,
+     "Dialects served beside the native API, by name with commas; empty: none."},
+    {"DENIZEN_DIALECT_HOSTS", CFG_TEXT, "", 0, 0,
+     "Hosts that belong to one dialect each, as login.example.com=descope with commas; they serve nothing else."},
+    {"DENIZEN_CORS_ORIGINS", CFG_TEXT, "", 0, 0,
+     "Origins whose pages may call, as https://app.example.com or descope=https://app.example.com with commas; *: any, "
+     "without credentials."},
     {"DENIZEN_DRAIN_MS", CFG_INT, "1000", 0, 9000,
      "How long /readyz says 503 before the gateway stops listening, milliseconds."},
     {"DENIZEN_BENCH_ROUTES", CFG_BOOL, "false", 0, 0, "Serve /bench/hello and /bench/echo."},
     {0},
 };
+static const struct dialect *const dialects[] = {&native_dialect, NULL};
 static const struct cfg_item *const cfg_tables[] = {bus_config_items, gateway_cfg_items, NULL};
 
 /* What the process owns besides the gateway's shared objects. */
@@ -137,12 +145,18 @@ static enum status process_start_server(struct gateway_process *process)
 	    .body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES"),
 	    .gateway = &process->gateway,
 	    .handle = pipeline_serve,
-	    .allow = pipeline_allow,
+	    .refuse = pipeline_refuse,
 	};
 	const struct dialect_route *const tables[] = {
 	    health_routes, cfg_bool(cfg, "DENIZEN_BENCH_ROUTES") ? bench_routes : NULL, NULL};
 	char error[ROUTE_ERROR_SIZE];
-	enum status status = pipeline_init(&process->gateway, local_methods, tables, error);
+	const struct pipeline_options pipeline = {.methods = local_methods,
+	                                          .tables = tables,
+	                                          .dialects = dialects,
+	                                          .mounts = {.dialects = cfg_text(cfg, "DENIZEN_DIALECTS"),
+	                                                     .hosts = cfg_text(cfg, "DENIZEN_DIALECT_HOSTS"),
+	                                                     .origins = cfg_text(cfg, "DENIZEN_CORS_ORIGINS")}};
+	enum status status = pipeline_init(&process->gateway, &pipeline, error);
 	if (status != ST_OK) {
 		log_event(LOG_ERROR, "the routes are not usable", "reason", error, NULL);
 		return status;

@@ -22,8 +22,20 @@ struct dialect_route {
 	void (*answer)(struct exchange *exchange);
 };
 
+/* What pages of other origins may do; which origins, the settings say. */
+struct dialect_cors {
+	const char *headers; /* of requests, beyond those that are always allowed; NULL = none */
+	const char *exposed; /* of answers; NULL = none */
+	bool credentials;    /* cookies, for listed origins */
+	int max_age_sec;     /* how long a preflight is remembered */
+};
+
 struct dialect {
-	const char *name;
+	const char *name; /* "descope"; also where it is mounted: /descope */
+	/* The paths that are its own at every host, ended by NULL; its routes lie under them. { "" } = all that no other takes. */
+	const char *const *roots;
+	bool lenient_slashes; /* "//a/" is "/a"; else it is refused */
+	struct dialect_cors cors;
 	const struct dialect_route *routes; /* ended by a row without verb; NULL = none */
 	/* Makes the row of a method of the contract; false = it has none. NULL = the dialect has only the rows above. */
 	bool (*method_route)(const struct method *method, struct dialect_route *ret_row);

@@ -5,6 +5,7 @@
 #include "bus/client.h"
 #include "front/authn.h"
 #include "front/limiter.h"
+#include "front/mount.h"
 #include "front/revocation.h"
 #include "front/route.h"
 #include "ledger/follow.h"
@@ -34,7 +35,7 @@ struct gateway {
 	struct introspect *introspect;
 	struct feed *feed;
 	struct address_list trusted_proxies;
-	struct route_table *routes;
+	struct mounts *mounts;
 	int64_t body_max_bytes, import_max_bytes;
 	sem_t large_bodies;         /* room for requests with large bodies */
 	const char *issuer;         /* base URL of token issuers */
@@ -43,15 +44,22 @@ struct gateway {
 	atomic_bool draining;
 };
 
-/* Compiles the route table: the rows of the contract's methods (answered by `methods`, ended by method 0, where those name them) and of
- * `tables`, ended by NULL. ST_INTERNAL and a sentence in ret_error when routes overlap or need more permissions than there are bits. */
-MUST_USE enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
-                                   const struct dialect_route *const *tables, char ret_error[ROUTE_ERROR_SIZE]);
+/* What is served besides the routes of the dialects. */
+struct pipeline_options {
+	const struct local_method *methods; /* answer native routes of methods of the contract; ended by method 0 */
+	const struct dialect_route *const *tables; /* further native rows; ended by NULL */
+	const struct dialect *const *dialects;     /* those that can be served, the native one first; ended by NULL */
+	struct mount_settings mounts;
+};
+
+/* Compiles mounts and routes. ST_INTERNAL and a sentence in ret_error when they collide or need more permissions than there are bits. */
+MUST_USE enum status pipeline_init(struct gateway *gateway, const struct pipeline_options *options,
+                                   char ret_error[ROUTE_ERROR_SIZE]);
 void pipeline_end(struct gateway *gateway);
 
 /* The loop around a route: finds it, authenticates, checks permission and rate, reads the body, calls, prints the answer or the
  * failure, counts. Any thread. */
 void pipeline_serve(struct exchange *exchange);
 
-/* What the path allows, for a request with a verb that no route has: a value of Allow, in the exchange's arena or static. Any thread. */
-const char *pipeline_allow(struct exchange *exchange);
+/* As http_server_options.refuse: in the shape of the mount's dialect, with the verbs of the path; answers CORS preflights. Any thread. */
+void pipeline_refuse(struct exchange *exchange, enum status status, const char *reason);

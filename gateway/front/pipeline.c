@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "front/cors.h"
 #include "front/upstream.h"
 #include "http/guard.h"
 #include "http/problem.h"
@@ -32,52 +33,85 @@ _Static_assert(STATUS_COUNT <= ROUTE_STATUSES, "a histogram for each counted sta
 /* Counts requests that found no route. */
 static struct route no_route = {.row = {.path = "-"}};
 
+/* Where rows are added at start. */
+struct pipeline_table {
+	struct gateway *gateway;
+	struct route_table *routes;
+	const struct local_method *methods;
+	char *error; /* ROUTE_ERROR_SIZE */
+};
+
 /* Compiles a row into the table. False and a sentence when it cannot be. */
-static bool pipeline_add(struct gateway *gateway, const struct dialect_route *row, char ret_error[ROUTE_ERROR_SIZE])
+static bool pipeline_add(struct pipeline_table *table, const struct dialect_route *row)
 {
-	struct route *route = route_table_add(gateway->routes, row, ret_error);
+	struct route *route = route_table_add(table->routes, row, table->error);
 	if (!route)
 		return false;
-	if (authn_permission_bit(gateway->authn, row->permission, &route->permission))
+	if (authn_permission_bit(table->gateway->authn, row->permission, &route->permission))
 		return true;
-	snprintf(ret_error, ROUTE_ERROR_SIZE,
+	snprintf(table->error, ROUTE_ERROR_SIZE,
 	         "The route %s %s needs %s, but all permissions together are more than %d.", row->verb, row->path,
 	         row->permission, AUTHN_PERMISSIONS_MAX);
 	return false;
 }
 
-static bool pipeline_add_method(struct gateway *gateway, const struct method *method, const struct local_method *local,
-                                char ret_error[ROUTE_ERROR_SIZE])
+static bool pipeline_add_rows(struct pipeline_table *table, const struct dialect_route *row)
 {
-	struct dialect_route row;
-	if (!native_dialect.method_route(method, &row))
-		return true;
-	for (; local->method; local++) {
-		if (local->method == method->id)
-			row.answer = local->answer;
+	for (; row && row->verb; row++) {
+		if (!pipeline_add(table, row))
+			return false;
 	}
-	return pipeline_add(gateway, &row, ret_error);
+	return true;
 }
 
-enum status pipeline_init(struct gateway *gateway, const struct local_method *methods,
-                          const struct dialect_route *const *tables, char ret_error[ROUTE_ERROR_SIZE])
+static bool pipeline_add_methods(struct pipeline_table *table, const struct dialect *dialect)
 {
-	snprintf(ret_error, ROUTE_ERROR_SIZE, "There is not enough memory for the route table.");
-	sem_init(&gateway->large_bodies, 0, LARGE_BODIES_MAX);
-	gateway->routes = route_table_new(&native_dialect);
-	bool ok = gateway->routes;
-	for (unsigned i = 0; i < method_count && ok; i++)
-		ok = pipeline_add_method(gateway, &method_table[i], methods, ret_error);
-	for (; *tables && ok; tables++) {
-		for (const struct dialect_route *row = *tables; row->verb && ok; row++)
-			ok = pipeline_add(gateway, row, ret_error);
+	struct dialect_route row;
+	for (unsigned i = 0; dialect->method_route && i < method_count; i++) {
+		if (!dialect->method_route(&method_table[i], &row))
+			continue;
+		for (const struct local_method *local = table->methods; local->method; local++) {
+			if (local->method == row.method)
+				row.answer = local->answer;
+		}
+		if (!pipeline_add(table, &row))
+			return false;
 	}
-	return ok ? ST_OK : ST_INTERNAL;
+	return true;
+}
+
+static bool pipeline_add_dialects(struct gateway *gateway, const struct pipeline_options *options,
+                                  char ret_error[ROUTE_ERROR_SIZE])
+{
+	struct pipeline_table table = {.gateway = gateway, .methods = options->methods, .error = ret_error};
+	for (size_t i = 0; options->dialects[i]; i++) {
+		const struct dialect *dialect = options->dialects[i];
+		if (!mounts_wanted(gateway->mounts, dialect))
+			continue;
+		table.routes = mounts_serve(gateway->mounts, dialect, ret_error);
+		if (!table.routes || !pipeline_add_methods(&table, dialect) ||
+		    !pipeline_add_rows(&table, dialect->routes))
+			return false;
+		for (size_t t = 0; i == 0 && options->tables[t]; t++) {
+			if (!pipeline_add_rows(&table, options->tables[t]))
+				return false;
+		}
+	}
+	return mounts_finish(gateway->mounts, ret_error);
+}
+
+enum status pipeline_init(struct gateway *gateway, const struct pipeline_options *options,
+                          char ret_error[ROUTE_ERROR_SIZE])
+{
+	snprintf(ret_error, ROUTE_ERROR_SIZE, "There is not enough memory for the mounts.");
+	sem_init(&gateway->large_bodies, 0, LARGE_BODIES_MAX);
+	gateway->mounts = mounts_new(&options->mounts);
+	return gateway->mounts && pipeline_add_dialects(gateway, options, ret_error) ? ST_OK : ST_INTERNAL;
 }
 
 void pipeline_end(struct gateway *gateway)
 {
-	route_table_free(&gateway->routes);
+	mounts_free(&gateway->mounts);
 	sem_destroy(&gateway->large_bodies);
 }
 
@@ -193,15 +227,45 @@ static enum status pipeline_check_coding(struct exchange *exchange)
 	                 "Content-Encoding is not supported: send the body as it is");
 }
 
+/* "//a///b/" as "/a/b". NULL without memory. */
+static const char *pipeline_collapse(struct arena *arena, const char *path)
+{
+	char *out = arena_alloc(arena, strlen(path) + 2);
+	size_t used = 0;
+	for (; out && *path; path++) {
+		if (*path != '/' || (path[1] != '/' && path[1] != '\0'))
+			out[used++] = *path;
+	}
+	if (out && used == 0)
+		out[0] = '/';
+	return out;
+}
+
+/* Who answers, and which path its routes see. */
+static enum status pipeline_mount(struct exchange *exchange)
+{
+	const char *collapsed =
+	    exchange->request.empty_segment ? pipeline_collapse(exchange->arena, exchange->request.path) : NULL;
+	exchange->path = collapsed ? collapsed : exchange->request.path;
+	mounts_choose(exchange->gateway->mounts, exchange);
+	cors_allow(exchange);
+	if (!exchange->request.empty_segment || (collapsed && exchange->mount->dialect->lenient_slashes))
+		return ST_OK;
+	exchange->response.close = true;
+	return http_fail(exchange, ST_MALFORMED_REQUEST, NULL, GUARD_PATH_REASON);
+}
+
 static enum status pipeline_run(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
-	enum status status = route_find(gateway->routes, exchange);
+	enum status status = pipeline_mount(exchange);
+	if (status == ST_OK)
+		status = route_find(exchange->mount->routes, exchange);
 	if (status == ST_OK)
 		status = pipeline_authorize(exchange);
 	if (status == ST_OK)
 		status = pipeline_check_coding(exchange);
-	bool streams = exchange->route != NULL && exchange->route->method != NULL && exchange->route->method->stream;
+	bool streams = exchange->route && exchange->route->method && exchange->route->method->stream;
 	if (status == ST_OK && !streams)
 		status = http_read_body(exchange, gateway->body_max_bytes);
 	if (status != ST_OK)
@@ -209,10 +273,26 @@ static enum status pipeline_run(struct exchange *exchange)
 	return exchange->body.len > LARGE_BODY_BYTES ? pipeline_execute_large(exchange) : pipeline_execute(exchange);
 }
 
-const char *pipeline_allow(struct exchange *exchange)
+/* The verbs of a path that was asked for with one that is not served. */
+static const char *pipeline_allow(struct exchange *exchange)
 {
-	bool known = route_find(exchange->gateway->routes, exchange) == ST_METHOD_NOT_ALLOWED;
-	return known && exchange->failure.allow != NULL ? exchange->failure.allow : GUARD_ALLOW;
+	bool known = route_find(exchange->mount->routes, exchange) == ST_METHOD_NOT_ALLOWED;
+	return known && exchange->failure.allow ? exchange->failure.allow : GUARD_ALLOW;
+}
+
+void pipeline_refuse(struct exchange *exchange, enum status status, const char *reason)
+{
+	exchange->path = exchange->request.path;
+	mounts_choose(exchange->gateway->mounts, exchange);
+	if (status == ST_METHOD_NOT_ALLOWED && cors_preflight(exchange)) {
+		exchange->response.close = false;
+	} else {
+		cors_allow(exchange);
+		const char *allow = status == ST_METHOD_NOT_ALLOWED ? pipeline_allow(exchange) : NULL;
+		exchange->failure = (struct failure){.status = status, .reason = reason, .allow = allow};
+	}
+	if (exchange->failure.status != ST_OK)
+		exchange->mount->dialect->print_failure(exchange);
 }
 
 void pipeline_serve(struct exchange *exchange)
@@ -222,12 +302,8 @@ void pipeline_serve(struct exchange *exchange)
 	exchange->client = client;
 	log_set_trace(exchange->trace);
 	enum status status = pipeline_run(exchange);
-	if (status != ST_OK && !exchange->response.started) {
-		if (exchange->route != NULL)
-			exchange->route->dialect->print_failure(exchange);
-		else
-			problem_print(exchange);
-	}
+	if (status != ST_OK && !exchange->response.started)
+		exchange->mount->dialect->print_failure(exchange);
 	pipeline_count(exchange);
 	log_set_trace(NULL);
 	exchange->client = NULL;

@@ -197,6 +197,21 @@ size_t route_table_count(const struct route_table *table)
 	return table->count;
 }
 
+static void route_node_each(const struct route_node *node, void (*fn)(void *arg, const struct route *route), void *arg)
+{
+	for (size_t i = 0; i < node->route_count; i++)
+		fn(arg, node->routes[i]);
+	for (const struct route_node *child = node->child; child; child = child->next)
+		route_node_each(child, fn, arg);
+	if (node->param)
+		route_node_each(node->param, fn, arg);
+}
+
+void route_table_each(const struct route_table *table, void (*fn)(void *arg, const struct route *route), void *arg)
+{
+	route_node_each(&table->root, fn, arg);
+}
+
 static void route_node_free(struct route_node *node)
 {
 	for (struct route_node *child = node->child; child;) {
@@ -296,7 +311,7 @@ enum status route_find(const struct route_table *table, struct exchange *exchang
 	walk.found = NULL;
 	walk.path_known = false;
 	walk.allow = NULL;
-	if (route_split(exchange->request.path, walk.segments, &walk.count))
+	if (route_split(exchange->path, walk.segments, &walk.count))
 		route_visit(&walk, &table->root, 0, 0);
 	if (walk.found) {
 		enum status status = route_take_params(exchange, &walk);

@@ -99,7 +99,7 @@ static bool guard_dot_segment(const char *segment, size_t len)
 	return dots == 1 || dots == 2;
 }
 
-static bool guard_path(const char *path)
+static bool guard_path(const char *path, bool *ret_empty_segment)
 {
 	if (path[0] != '/' || strchr(path, ';') != NULL || strchr(path, '\\') != NULL || strchr(path, '#') != NULL)
 		return false;
@@ -108,8 +108,9 @@ static bool guard_path(const char *path)
 	for (const char *segment = path + 1;;) {
 		size_t len = strcspn(segment, "/");
 		bool last = segment[len] == '\0';
-		if ((len == 0 && !(last && segment == path + 1)) || guard_dot_segment(segment, len))
+		if (guard_dot_segment(segment, len))
 			return false;
+		*ret_empty_segment = *ret_empty_segment || (len == 0 && !(last && segment == path + 1));
 		if (last)
 			return true;
 		segment += len + 1;
@@ -121,11 +122,12 @@ static struct guard_verdict guard_target(const struct http_request *request)
 	size_t len = strlen(request->path) + (request->query != NULL ? strlen(request->query) : 0);
 	if (len > TARGET_MAX)
 		return guard_refuse(ST_URI_TOO_LONG, NULL);
-	if (!guard_path(request->path))
-		return guard_refuse(ST_MALFORMED_REQUEST, "The path is not acceptable");
+	struct guard_verdict verdict = {.status = ST_OK};
+	if (!guard_path(request->path, &verdict.empty_segment))
+		return guard_refuse(ST_MALFORMED_REQUEST, GUARD_PATH_REASON);
 	if (request->query != NULL && (!guard_visible(request->query) || !guard_percent(request->query, false)))
 		return guard_refuse(ST_MALFORMED_REQUEST, "The query is not acceptable");
-	return (struct guard_verdict){.status = ST_OK};
+	return verdict;
 }
 
 static bool guard_verb(const char *verb)
@@ -205,7 +207,9 @@ struct guard_verdict guard_check(const struct http_request *request)
 	if (bodiless && verdict.content_length > 0)
 		return guard_refuse(ST_MALFORMED_REQUEST, "A GET or HEAD request carries no body");
 	/* Last: all else is in order, so it can be asked what this path allows. */
-	return guard_verb(request->verb) ? verdict : guard_refuse(ST_METHOD_NOT_ALLOWED, NULL);
+	if (!guard_verb(request->verb))
+		verdict.status = ST_METHOD_NOT_ALLOWED;
+	return verdict;
 }
 
 /* "GET /path?query HTTP/1.1" with single blanks, each separator now NUL. */

@@ -7,7 +7,9 @@
 struct guard_verdict {
 	enum status status;     /* ST_OK, or why the request is refused; the connection then ends */
 	const char *reason;     /* static sentence; NULL with ST_OK */
-	int64_t content_length; /* with ST_OK */
+	int64_t content_length; /* with ST_OK and ST_METHOD_NOT_ALLOWED, before which all else was in order */
+	bool
+	    empty_segment; /* with the same: the path has a segment without characters; whether that is acceptable is for the mount to say */
 };
 
 /* Checks target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers, and the verb last. */
@@ -17,6 +19,9 @@ struct guard_verdict guard_check(const struct http_request *request);
  * folded lines, blanks before the colon, doubled blanks in the request line and lines that the server's parser stopped at,
  * by the distances between the strings. version is the text after "HTTP/". Returns the first byte behind the head; NULL = refuse. */
 const char *guard_layout(const struct http_request *request, const char *version);
+
+/* Said of a path that is refused. */
+#define GUARD_PATH_REASON "The path is not acceptable"
 
 /* All verbs that are served, as a value of the Allow header. */
 #define GUARD_ALLOW "GET, HEAD, POST, PUT, PATCH, DELETE"

@@ -17,6 +17,7 @@
 #define HTTP_RESPONSE_HEADERS_MAX 8
 
 struct gateway;
+struct mount;
 struct route;
 
 struct http_header {
@@ -42,6 +43,7 @@ struct http_request {
 	struct http_header headers[HTTP_HEADERS_MAX];
 	size_t header_count;
 	const char *peer;       /* address of the TCP peer */
+	bool empty_segment;     /* the path has one, as "//" or a slash at its end; filled by the guard */
 	int64_t content_length; /* 0 when there is no body; filled by the guard */
 	struct http_io io;
 };
@@ -86,6 +88,8 @@ struct exchange {
 	struct http_request request;
 	struct http_response response;
 	struct arena *arena;
+	const struct mount *mount; /* who answers; chosen first */
+	const char *path;          /* the part of request.path that the routes of the mount see */
 	const struct route *route; /* NULL until found */
 	struct http_param params[HTTP_PARAMS_MAX];
 	size_t param_count;

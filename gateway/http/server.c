@@ -247,18 +247,17 @@ static void server_serve(struct server_context *context, const char *version)
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;
 	http_trace_begin(exchange);
-	if (verdict.status != ST_OK) {
-		const char *allow =
-		    verdict.status == ST_METHOD_NOT_ALLOWED ? context->server->options.allow(exchange) : NULL;
-		exchange->failure =
-		    (struct failure){.status = verdict.status, .reason = verdict.reason, .allow = allow};
-		exchange->response.close = true;
-		problem_print(exchange);
-		return;
-	}
+	bool ends = server_connection_ends(&exchange->request);
 	exchange->request.content_length = verdict.content_length;
-	exchange->response.close = server_connection_ends(&exchange->request);
-	context->server->options.handle(exchange);
+	exchange->request.empty_segment = verdict.empty_segment;
+	if (verdict.status == ST_OK) {
+		exchange->response.close = ends;
+		context->server->options.handle(exchange);
+	} else {
+		exchange->response.close = true;
+		context->server->options.refuse(exchange, verdict.status, verdict.reason);
+		exchange->response.close = exchange->response.close || ends;
+	}
 	http_drop_body(exchange);
 }
 

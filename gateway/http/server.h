@@ -15,8 +15,9 @@ struct http_server_options {
 	struct gateway *gateway;
 	/* Fills exchange->response. Called on a server thread, many at once. */
 	void (*handle)(struct exchange *exchange);
-	/* The verbs of a path that was asked for with one that is not served: a value of Allow, in the exchange's arena or static. */
-	const char *(*allow)(struct exchange *exchange);
+	/* Fills exchange->response for a request that the guard refuses (reason may be NULL). The connection ends unless it sets
+	 * response.close to false, which it may after ST_METHOD_NOT_ALLOWED. */
+	void (*refuse)(struct exchange *exchange, enum status status, const char *reason);
 };
 
 /* How many threads this many descriptors are enough for, at most `wanted`, at least 4. */

@@ -4,6 +4,7 @@
 #include "http/server.h"
 
 #include "base/log.h"
+#include "http/problem.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -72,10 +73,10 @@ static void serve(struct exchange *exchange)
 	buf_add(&seen->body, exchange->body.data, exchange->body.len);
 }
 
-static const char *allow(struct exchange *exchange)
+static void refuse(struct exchange *exchange, enum status status, const char *reason)
 {
-	(void)exchange;
-	return "GET";
+	(void)http_fail(exchange, status, NULL, reason);
+	problem_print(exchange);
 }
 
 static void start(void)
@@ -96,7 +97,7 @@ static void start(void)
 	                                      .keep_alive_ms = 60000,
 	                                      .body_max_bytes = BODY_MAX_BYTES,
 	                                      .handle = serve,
-	                                      .allow = allow};
+	                                      .refuse = refuse};
 	must(http_server_start(&options, &server) == ST_OK);
 }
 

@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	arena_reset(exchange.arena);
 	exchange.route = NULL;
 	exchange.request.verb = "GET";
-	exchange.request.path = path;
+	exchange.request.path = exchange.path = path;
 	if (route_find(table, &exchange) == ST_OK) {
 		for (size_t i = 0; i < exchange.param_count; i++) {
 			const char *value = exchange.params[i].value;

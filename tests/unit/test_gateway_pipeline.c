@@ -11,6 +11,7 @@ static void answer_nothing(struct exchange *exchange)
 }
 
 static const struct local_method no_methods[] = {{0, NULL}};
+static const struct dialect *const dialects[] = {&native_dialect, NULL};
 
 /* Starts with one more table; false and a sentence when it refuses. */
 static bool starts(const struct dialect_route *rows, char ret_error[ROUTE_ERROR_SIZE])
@@ -19,7 +20,11 @@ static bool starts(const struct dialect_route *rows, char ret_error[ROUTE_ERROR_
 	static struct gateway gateway;
 	memset(&gateway, 0, sizeof(gateway));
 	gateway.authn = authn_new(NULL);
-	enum status status = pipeline_init(&gateway, no_methods, tables, ret_error);
+	const struct pipeline_options options = {.methods = no_methods,
+	                                         .tables = tables,
+	                                         .dialects = dialects,
+	                                         .mounts = {.dialects = "", .hosts = "", .origins = ""}};
+	enum status status = pipeline_init(&gateway, &options, ret_error);
 	pipeline_end(&gateway);
 	authn_free(&gateway.authn);
 	return status == ST_OK;

@@ -13,7 +13,7 @@ static enum status find(const struct route_table *table, struct exchange *exchan
 	memset(exchange, 0, sizeof(*exchange));
 	exchange->arena = arena;
 	exchange->request.verb = verb;
-	exchange->request.path = path;
+	exchange->request.path = exchange->path = path;
 	return route_find(table, exchange);
 }
 

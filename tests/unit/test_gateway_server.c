@@ -1,4 +1,5 @@
 /* The HTTP server in this process, with one thread, and raw bytes sent to it: what is taken for a request, and whose. */
+#include "http/problem.h"
 #include "http/server.h"
 
 #include "base/clock.h"
@@ -29,10 +30,10 @@ static void serve(struct exchange *exchange)
 	exchange->response.status = 200;
 }
 
-static const char *allow(struct exchange *exchange)
+static void refuse(struct exchange *exchange, enum status status, const char *reason)
 {
-	(void)exchange;
-	return "GET";
+	(void)http_fail(exchange, status, NULL, reason);
+	problem_print(exchange);
 }
 
 static int free_port(void)
@@ -58,7 +59,7 @@ static void start(void)
 	    .keep_alive_ms = 60000,
 	    .body_max_bytes = 1 << 20,
 	    .handle = serve,
-	    .allow = allow,
+	    .refuse = refuse,
 	};
 	cr_assert_eq(http_server_start(&options, &server), ST_OK);
 }

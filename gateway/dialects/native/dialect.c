@@ -279,5 +279,13 @@ static bool native_method_route(const struct method *method, struct dialect_rout
 	return true;
 }
 
+static const char *const native_roots[] = {"", NULL};
+
 const struct dialect native_dialect = {
-    .name = "native", .method_route = native_method_route, .print_failure = problem_print};
+    .name = "native",
+    .roots = native_roots,
+    .cors = {.headers = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent",
+             .exposed = "Denizen-Sequence, ETag, Location, Retry-After, X-Request-Id",
+             .max_age_sec = 600},
+    .method_route = native_method_route,
+    .print_failure = problem_print};
