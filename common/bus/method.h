@@ -13,16 +13,17 @@ struct method {
 	const char *name;    /* "GetUser" */
 	const ProtobufCMessageDescriptor *request;
 	const ProtobufCMessageDescriptor *reply;
-	bool write;             /* changes something: carries an operation id, is not retried blindly */
-	bool local;             /* answered by the gateway itself */
-	bool stream;            /* NDJSON in or out */
-	uint32_t callers;       /* bit per process: 1u << PROCESS_... */
-	uint32_t timeout_ms;    /* default budget */
-	uint32_t cache_sec;     /* anyone may keep the answer of its route for so long; 0 = nobody */
-	const char *http_verb;  /* NULL when it has no route */
-	const char *http_path;  /* "/v1/users/{user_id}" */
-	int http_success;       /* 200, 201, 204 */
-	const char *permission; /* "users:read"; "none" = public; NULL when it has no route */
+	bool write;                  /* changes something: carries an operation id, is not retried blindly */
+	bool local;                  /* answered by the gateway itself */
+	bool stream;                 /* NDJSON in or out */
+	uint32_t callers;            /* bit per process: 1u << PROCESS_... */
+	uint32_t timeout_ms;         /* default budget */
+	uint32_t cache_sec;          /* anyone may keep the answer of its route for so long; 0 = nobody */
+	const char *http_verb;       /* NULL when it has no route */
+	const char *http_path;       /* "/v1/users/{user_id}" */
+	int http_success;            /* 200, 201, 204 */
+	const char *permission;      /* "users:read"; "none" = public; NULL when it has no route */
+	const char *const *required; /* members that a body must have, NULL-ended; NULL = there need not be a body */
 };
 
 extern const struct method method_table[];

@@ -3,9 +3,17 @@
  *   x_at_us int64 microseconds       <-> member "x_at", RFC 3339 text (and at_us <-> "at")
  *   enum    FOO_BAR_ACTIVE           <-> "active" (the enum's own prefix removed, lower case)
  *   bytes                            <-> base64url text
- *   null_fields (repeated string)    <-  the names of members that were null (merge patches); elsewhere null is refused
- * Members that are no field, duplicate keys, wrong types, numbers out of range, NUL, invalid UTF-8, nesting deeper than
- * 32 are refused with the member's path. int64 is a JSON number. */
+ *   null_fields (repeated string)    <-  the members to be removed, in a merge patch
+ *
+ * What is not there means the same in every call, at every depth, and in each line of an import:
+ *   missing   the field is absent. A member that the call requires (@requires in proto/) is refused by its name, and so is a
+ *             missing body; without @requires a missing body is the empty object.
+ *   null      refused. Only a merge patch (a message with null_fields) takes it: the member is removed.
+ *   []        no elements, which is as missing; in a merge patch the list is removed.
+ *   "" 0 false {}  values like others.
+ *   wrong     refused. Nothing is converted: "1" is no number, 1 no text and no boolean, 1.0 no integer, [] no object.
+ * Members that are no field, duplicate keys, numbers out of range, NUL, invalid UTF-8, nesting deeper than 32 are refused
+ * as well; each refusal has the member's path. int64 is a JSON number. */
 #pragma once
 
 #include "base/arena.h"
@@ -22,11 +30,16 @@ struct pbjson_error {
 	const char *reason; /* one sentence; in the arena or static */
 };
 
-/* Parses a JSON object into a new message of the given type, in the arena. `skip` (NULL-ended, may be NULL) names proto
- * fields that a body may not set (they come from path or headers). ST_INVALID_ARGUMENT fills *ret_error, so does
- * ST_RESOURCE_EXHAUSTED (the arena is full). */
+/* What one kind of document asks of its outermost object. Lists are NULL-ended; each may be NULL. */
+struct pbjson_rules {
+	const char *const *skip;     /* proto fields that it may not have: they come from path or headers */
+	const char *const *required; /* members that it must have */
+};
+
+/* Parses a JSON object into a new message of the given type, in the arena. rules may be NULL. ST_INVALID_ARGUMENT fills
+ * *ret_error, so does ST_RESOURCE_EXHAUSTED (the arena is full). */
 MUST_USE enum status pbjson_parse(const ProtobufCMessageDescriptor *type, const char *json, size_t len_bytes,
-                                  const char *const *skip, struct arena *arena, ProtobufCMessage **ret_message,
+                                  const struct pbjson_rules *rules, struct arena *arena, ProtobufCMessage **ret_message,
                                   struct pbjson_error *ret_error);
 
 /* Sets one field from text, as in a path segment or query parameter: converts to the field's type, appends to a repeated

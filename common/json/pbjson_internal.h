@@ -52,7 +52,7 @@ struct pbjson_place {
 struct pbjson_parse {
 	struct arena *arena;
 	struct pbjson_error *error;
-	const char *const *skip; /* proto fields that the outermost object may not have; NULL-ended, may be NULL */
+	const struct pbjson_rules *rules; /* may be NULL */
 };
 
 /* Records the path of place (NULL: the document) with a static reason; ST_INVALID_ARGUMENT. */

@@ -59,15 +59,38 @@ static enum status read_value(struct pbjson_parse *parse, const struct pbjson_pl
 	                        value->kind == JVALUE_NULL ? "must not be null" : pbjson_wanted_reasons[wanted]);
 }
 
+/* The field that records what a merge patch removes; NULL in other messages. */
+static const ProtobufCFieldDescriptor *nulls_of(const ProtobufCMessage *message)
+{
+	return protobuf_c_message_descriptor_get_field_by_name(message->descriptor, "null_fields");
+}
+
+/* Records that the member is to be removed. */
+static enum status read_removal(struct pbjson_parse *parse, const struct pbjson_place *place,
+                                const ProtobufCFieldDescriptor *nulls, char *base)
+{
+	char **at, *name;
+
+	name = arena_strdup(parse->arena, place->name);
+	at = name ? pbjson_append(parse, nulls, base) : NULL;
+	if (!at)
+		return pbjson_no_memory(parse, place);
+	*at = name;
+	return ST_OK;
+}
+
 static enum status read_array(struct pbjson_parse *parse, const struct pbjson_place *place,
                               const ProtobufCFieldDescriptor *field, const struct jvalue *array, char *base)
 {
+	const ProtobufCFieldDescriptor *nulls = nulls_of((const ProtobufCMessage *)base);
 	size_t count = array->count, size = pbjson_element_size(field), i = 0;
 	char *items;
 
 	if (array->kind != JVALUE_ARRAY)
 		return pbjson_refuse_at(parse, place,
 		                        array->kind == JVALUE_NULL ? "must not be null" : "must be an array");
+	if (count == 0 && nulls)
+		return read_removal(parse, place, nulls, base);
 	if (count == 0)
 		return ST_OK;
 	items = arena_alloc(parse->arena, count * size);
@@ -85,28 +108,13 @@ static enum status read_array(struct pbjson_parse *parse, const struct pbjson_pl
 	return ST_OK;
 }
 
-/* Records that a member was null, when the message is a merge patch. */
-static enum status read_null(struct pbjson_parse *parse, const struct pbjson_place *place,
-                             const ProtobufCMessageDescriptor *type, char *base)
-{
-	const ProtobufCFieldDescriptor *nulls = protobuf_c_message_descriptor_get_field_by_name(type, "null_fields");
-	char **at, *name;
-
-	if (!nulls)
-		return pbjson_refuse_at(parse, place, "must not be null");
-	name = arena_strdup(parse->arena, place->name);
-	at = name ? pbjson_append(parse, nulls, base) : NULL;
-	if (!at)
-		return pbjson_no_memory(parse, place);
-	*at = name;
-	return ST_OK;
-}
-
 static bool is_skipped(const struct pbjson_parse *parse, const struct pbjson_place *place,
                        const ProtobufCFieldDescriptor *field)
 {
-	for (size_t i = 0; !place->up && parse->skip && parse->skip[i]; i++)
-		if (strcmp(parse->skip[i], field->name) == 0)
+	const char *const *skip = parse->rules ? parse->rules->skip : NULL;
+
+	for (; !place->up && skip && *skip; skip++)
+		if (strcmp(*skip, field->name) == 0)
 			return true;
 	return false;
 }
@@ -116,12 +124,16 @@ static enum status read_member(struct pbjson_parse *parse, const struct pbjson_p
 {
 	enum pbjson_shape shape;
 	const ProtobufCFieldDescriptor *field = pbjson_field_find(type, place->name, &shape);
+	const ProtobufCFieldDescriptor *nulls;
 	enum status status;
 
 	if (!field || is_skipped(parse, place, field))
 		return pbjson_refuse_at(parse, place, "is no member of this object");
-	if (value->kind == JVALUE_NULL)
-		return read_null(parse, place, type, base);
+	if (value->kind == JVALUE_NULL) {
+		nulls = nulls_of((const ProtobufCMessage *)base);
+		return nulls ? read_removal(parse, place, nulls, base)
+		             : pbjson_refuse_at(parse, place, "must not be null");
+	}
 	if (field->label == PROTOBUF_C_LABEL_REPEATED)
 		return read_array(parse, place, field, value, base);
 	status = read_value(parse, place, field, value, base + field->offset);
@@ -151,16 +163,24 @@ static enum status read_message(struct pbjson_parse *parse, const struct pbjson_
 }
 
 enum status pbjson_parse(const ProtobufCMessageDescriptor *type, const char *json, size_t len_bytes,
-                         const char *const *skip, struct arena *arena, ProtobufCMessage **ret_message,
+                         const struct pbjson_rules *rules, struct arena *arena, ProtobufCMessage **ret_message,
                          struct pbjson_error *ret_error)
 {
-	struct pbjson_parse parse = {.arena = arena, .error = ret_error, .skip = skip};
+	struct pbjson_parse parse = {.arena = arena, .error = ret_error, .rules = rules};
 	const struct jvalue *root;
+	ProtobufCMessage *message;
 	enum status status = jvalue_read(json, len_bytes, arena, &root, ret_error);
 
 	if (status != ST_OK)
 		return status;
 	if (root->kind != JVALUE_OBJECT)
 		return pbjson_refuse(ret_error, "", "must be a JSON object");
-	return read_message(&parse, NULL, type, root, ret_message);
+	status = read_message(&parse, NULL, type, root, &message);
+	if (status != ST_OK)
+		return status;
+	for (const char *const *name = rules ? rules->required : NULL; name && *name; name++)
+		if (!jvalue_get(root, *name))
+			return pbjson_refuse(ret_error, *name, "is missing");
+	*ret_message = message;
+	return ST_OK;
 }

@@ -2,6 +2,7 @@
 import re
 
 from model import DEFAULT_TIMEOUT_MS, Event, upper_snake
+from schemas import json_name
 
 SCALARS = {
     "double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64",
@@ -22,7 +23,7 @@ def fill_method(method, complain):
     method.id = int(notes["id"]) if notes.get("id", "").isdigit() else 0
     method.kind = notes.get("kind", "")
     method.callers, method.errors, method.events = listed("callers"), listed("errors"), listed("event")
-    method.permission = notes.get("permission", "")
+    method.permission, method.requires = notes.get("permission", ""), listed("requires")
     method.local, method.stream = "local" in notes, "stream" in notes
     if "http" in notes:
         parts = notes["http"].split()
@@ -148,6 +149,12 @@ def check_route(contract, method, complain):
             complain(f"{where}: path parameter {param} is no field of {method.request}")
     if method.verb == "GET" and method.kind == "write":
         complain(f"{where}: GET cannot be a write")
+    if method.verb in ("PUT", "PATCH") and not method.requires:
+        complain(f"{where}: {method.verb} needs @requires: nothing sent must not mean that everything is to go")
+    members = {json_name(item) for item in contract.messages[method.request].fields} if names else set()
+    for member in method.requires:
+        if method.verb not in ("POST", "PUT", "PATCH") or member not in members - {None, *method.params()} | {"body"}:
+            complain(f"{where}: @requires {member} is no member of a body")
 
 
 def ambiguous(left, right):

@@ -73,6 +73,7 @@ class Method:
     cache_sec: int = 0
     local: bool = False
     stream: bool = False
+    requires: list = field(default_factory=list)  # members that a body must have; "body" = one at all
 
     @property
     def symbol(self):

@@ -155,7 +155,7 @@ def operation(contract, method):
     if given:
         found["parameters"] = given
     if has_body(contract, method):
-        found["requestBody"] = {"required": True, "content": media(method, contract.messages[method.request])}
+        found["requestBody"] = {"required": bool(method.requires) or method.stream, "content": media(method, contract.messages[method.request])}
         if method.stream:
             found["requestBody"]["description"] = "One JSON object a line."
     found["responses"] = {str(method.success): success_response(contract, method)}
@@ -206,6 +206,9 @@ def component_schemas(contract, routed):
             continue
         away = {*bodies[full].params(), *schemas.HEADER_FIELDS} if full in bodies else ()
         found[name] = schemas.message_schema(contract.messages[full], away, full not in requests)
+        required = [member for member in bodies[full].requires if member != "body"] if full in bodies else []
+        if required:
+            found[name]["required"] = required
     found["Problem"]["required"] = ["type", "title", "status", "code"]
     return found
 

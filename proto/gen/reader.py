@@ -6,6 +6,7 @@ from model import ContractError, Enum, Error, Field, Message, Method, Process, P
 
 ANNOTATIONS = {
     "id", "http", "permission", "errors", "kind", "callers", "event", "success", "timeout", "cache", "local", "stream",
+    "requires",
 }
 VALUE_ANNOTATIONS = {"revokes", "audience"}   # of an enum's value: facts about an event type
 FLAGS = {"local", "stream"}

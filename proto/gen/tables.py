@@ -62,6 +62,12 @@ def descriptor(full):
     return f"&{package}__{contracts.lower_snake(name)}__descriptor"
 
 
+def required(method):
+    """NULL-ended names of the members that a body must have, or NULL when there need not be one."""
+    names = [quote(name) for name in method.requires if name != "body"]
+    return f"(const char *const[]){{{', '.join([*names, 'NULL'])}}}" if method.requires else "NULL"
+
+
 def method_row(method):
     return "".join([
         f"\t{{.id = {method.symbol},\n",
@@ -71,7 +77,7 @@ def method_row(method):
         f"\t .stream = {flag(method.stream)},\n\t .callers = {bits(method.callers)},\n",
         f"\t .timeout_ms = {method.timeout_ms},\n\t .cache_sec = {method.cache_sec},\n\t .http_verb = {quote(method.verb)},\n",
         f"\t .http_path = {quote(method.path)},\n\t .http_success = {method.success},\n",
-        f"\t .permission = {quote(method.permission)}}},\n"])
+        f"\t .permission = {quote(method.permission)},\n\t .required = {required(method)}}},\n"])
 
 
 FIND = """

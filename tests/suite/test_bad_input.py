@@ -113,6 +113,35 @@ def test_writable_routes():
     assert len(WRITABLE) >= 11
 
 
+def body_of(path, method):
+    """What the OpenAPI document says of a body: whether there must be one, and its schema."""
+    body = OPENAPI["paths"][path][method.lower()]["requestBody"]
+    return body["required"], OPENAPI["components"]["schemas"][body["content"][JSON]["schema"]["$ref"].rsplit("/", 1)[1]]
+
+
+@pytest.mark.parametrize("method, path", WRITABLE)
+@pytest.mark.parametrize("raw", [None, b"", b"{}"], ids=["none", "empty", "{}"])
+def test_a_required_member_that_is_missing_is_named(suite, victim, method, path, raw):
+    """PUT /v1/attribute-schema without a body took the whole schema away."""
+    client = suite.client() if path == "/v1/projects" else victim
+    required, schema = body_of(path, method)
+    assert required or not schema.get("required")
+    if schema.get("required"):
+        refused(post(client, filled(victim, path), raw, method=method), 400, "invalid_argument", schema["required"][0])
+    elif required and raw != b"{}":
+        problem = refused(post(client, filled(victim, path), raw, method=method), 400, "invalid_argument")
+        assert "field" in problem or "body is missing" in problem["detail"].lower(), problem
+
+
+@pytest.mark.parametrize("method, path", WRITABLE)
+def test_null_is_refused_and_named_but_in_a_merge_patch(suite, victim, method, path):
+    client = suite.client() if path == "/v1/projects" else victim
+    _, schema = body_of(path, method)
+    for member in schema["properties"]:
+        if path != "/v1/users/{user_id}":
+            refused(post(client, filled(victim, path), json.dumps({member: None}).encode(), method=method), 400, "invalid_argument", member)
+
+
 @pytest.mark.parametrize("method, path", WRITABLE)
 def test_an_unknown_member_is_refused_and_named(suite, victim, method, path):
     client = suite.client() if path == "/v1/projects" else victim

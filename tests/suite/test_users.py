@@ -397,6 +397,14 @@ def test_numbers_of_attributes_come_back_as_they_were_written(suite, fresh):
         "user_created", "user_updated", "user_updated"]
 
 
+def test_an_empty_list_in_a_patch_removes_as_null_does(fresh):
+    for nothing in ([], None):
+        user = new_user(fresh, email=address(), login_ids=[unique(), unique()])
+        assert len(user["login_ids"]) == 3
+        patched = good(fresh.patch("/v1/users/" + user["id"], {"login_ids": nothing}))
+        assert patched["login_ids"] == [user["email"]] and patched["version"] == 2
+
+
 def test_no_digit_of_an_attribute_changes(suite, fresh):
     """In the answer, the record, the list, the export, the import and the event."""
     written = b'{"a":1e3,"b":-0,"c":1e-400,"d":[1.10,{"e":1E+2}]}'

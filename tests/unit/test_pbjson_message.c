@@ -213,7 +213,7 @@ Test(pbjson_message, null_is_recorded_in_a_merge_patch)
 	Identity__UpdateUserRequest *request = NULL;
 
 	cr_assert(parse_as(&identity__update_user_request__descriptor,
-	                   "{\"name\":null,\"email\":\"a@b\",\"attributes\":null,\"login_ids\":null}", &request,
+	                   "{\"name\":null,\"email\":\"a@b\",\"attributes\":null,\"login_ids\":[]}", &request,
 	                   &error) == ST_OK,
 	          "%s: %s", error.field, error.reason);
 	cr_assert(request->n_null_fields == 3 && !request->name && request->email);
@@ -330,16 +330,38 @@ Test(pbjson_message, nul_byte_in_the_text_is_refused)
 Test(pbjson_message, skipped_fields_are_no_members)
 {
 	static const char *const skip[] = {"user_id", "if_match_version", NULL};
+	static const struct pbjson_rules rules = {.skip = skip};
 	static const char *const bodies[] = {"{\"user_id\":\"usr_1\"}", "{\"if_match_version\":1}",
 	                                     "{\"user_id\":null}"};
 	struct pbjson_error error = {0};
 	ProtobufCMessage *message = NULL;
 
 	for (size_t i = 0; i < 3; i++)
-		cr_assert(pbjson_parse(&identity__update_user_request__descriptor, bodies[i], strlen(bodies[i]), skip,
+		cr_assert(pbjson_parse(&identity__update_user_request__descriptor, bodies[i], strlen(bodies[i]), &rules,
 		                       arena, &message, &error) == ST_INVALID_ARGUMENT,
 		          "%s", bodies[i]);
-	cr_assert(pbjson_parse(&identity__update_user_request__descriptor, "{\"name\":\"x\"}", 12, skip, arena,
+	cr_assert(pbjson_parse(&identity__update_user_request__descriptor, "{\"name\":\"x\"}", 12, &rules, arena,
+	                       &message, &error) == ST_OK);
+}
+
+Test(pbjson_message, required_members_are_asked_for_by_name)
+{
+	static const char *const required[] = {"attributes", "name", NULL};
+	static const struct pbjson_rules rules = {.required = required};
+	static const char *const cases[][2] = {{"{}", "attributes"},
+	                                       {"{\"name\":\"x\"}", "attributes"},
+	                                       {"{\"attributes\":{}}", "name"},
+	                                       {"{\"attributes\":{},\"name\":null}", "name"}};
+	static const char good[] = "{\"attributes\":{},\"name\":\"\"}";
+	struct pbjson_error error = {0};
+	ProtobufCMessage *message = NULL;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cr_assert(pbjson_parse(&identity__create_user_request__descriptor, cases[i][0], strlen(cases[i][0]),
+		                       &rules, arena, &message, &error) == ST_INVALID_ARGUMENT);
+		assert_text(error.field, cases[i][1]);
+	}
+	cr_assert(pbjson_parse(&identity__create_user_request__descriptor, good, sizeof(good) - 1, &rules, arena,
 	                       &message, &error) == ST_OK);
 }
 

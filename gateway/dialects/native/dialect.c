@@ -50,12 +50,16 @@ static bool native_json_type(const char *type)
 	return strcasecmp(type, "charset=utf-8") == 0 || strcasecmp(type, "charset=\"utf-8\"") == 0;
 }
 
-/* A body of JSON becomes the message; an absent one is the empty object. */
+/* A body of JSON becomes the message; one that may be absent is the empty object then. */
 static enum status native_map_body(struct exchange *exchange, const char *const *skip, ProtobufCMessage **ret_request)
 {
+	const struct method *method = exchange->route->method;
+	const struct pbjson_rules rules = {.skip = skip, .required = method->required};
 	const char *json = exchange->body.data;
 	size_t len = exchange->body.len;
 	struct pbjson_error error = {0};
+	if (len == 0 && method->required && !method->required[0])
+		return http_fail(exchange, ST_INVALID_ARGUMENT, "", "The body is missing");
 	if (len == 0) {
 		json = "{}";
 		len = 2;
@@ -63,8 +67,7 @@ static enum status native_map_body(struct exchange *exchange, const char *const 
 		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
 		                 "The Content-Type must be application/json");
 	}
-	enum status status =
-	    pbjson_parse(exchange->route->method->request, json, len, skip, exchange->arena, ret_request, &error);
+	enum status status = pbjson_parse(method->request, json, len, &rules, exchange->arena, ret_request, &error);
 	return status == ST_OK ? ST_OK : native_fail_json(exchange, &error);
 }
 
@@ -176,11 +179,11 @@ static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **r
 	bool body = strcmp(exchange->route->row.verb, "GET") != 0 && strcmp(exchange->route->row.verb, "DELETE") != 0;
 	native_skip_list(exchange, skip);
 	if (body) {
+		if (exchange->request.query && exchange->request.query[0] != '\0')
+			return native_refuse_query(exchange);
 		enum status status = native_map_body(exchange, skip, &request);
 		if (status != ST_OK)
 			return status;
-		if (exchange->request.query != NULL && exchange->request.query[0] != '\0')
-			return native_refuse_query(exchange);
 	} else {
 		if (exchange->request.content_length > 0)
 			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no body");
