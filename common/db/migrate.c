@@ -1,4 +1,4 @@
-/* Numbered SQL files per service, applied once, in order, each in a transaction under a lock. */
+/* Numbered SQL files per service, applied once, in order, under a lock; each in a transaction if it does not say otherwise. */
 #include "db/migrate.h"
 
 #include "base/log.h"
@@ -8,15 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SCHEMA_MAX 40
 #define BOOTSTRAP_ATTEMPTS                                                                                             \
 	10 /* roles belong to the whole cluster: another database's run may touch them at the same time */
 #define LOCK_KEY "4919131752989213764"
+#define LOCK_PAUSE_US 10000
+#define OUTSIDE "-- outside a transaction\n"
 
 struct session {
 	PGconn *conn;
-	const char *schema;
+	const char *schema, *conninfo;
 };
 
 static void migrate_notice(void *arg, const char *message)
@@ -50,12 +53,27 @@ static enum status migrate_exec(struct session *session, const char *sql, bool *
 	return status;
 }
 
+/* Begins a transaction that holds the lock. Nobody waits for it in a statement: that would hold a snapshot, and an index that is made
+ * concurrently waits for all of them, also for those that wait for its own end. */
 static enum status migrate_begin(struct session *session)
 {
-	char sql[256];
-	snprintf(sql, sizeof(sql),
-	         "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(" LOCK_KEY ")");
-	return migrate_exec(session, sql, NULL);
+	static const char begin[] = "BEGIN; SET LOCAL client_min_messages = warning;"
+	                            " SET LOCAL idle_in_transaction_session_timeout = 0";
+	for (;;) {
+		enum status status = migrate_exec(session, begin, NULL);
+		if (status != ST_OK)
+			return status;
+		PGresult *result = PQexec(session->conn, "SELECT pg_try_advisory_xact_lock(" LOCK_KEY ")");
+		bool answered = PQresultStatus(result) == PGRES_TUPLES_OK;
+		bool locked = answered && PQgetvalue(result, 0, 0)[0] == 't';
+		PQclear(result);
+		if (locked)
+			return ST_OK;
+		status = migrate_exec(session, "ROLLBACK", NULL);
+		if (status != ST_OK || !answered)
+			return ST_UNAVAILABLE;
+		usleep(LOCK_PAUSE_US);
+	}
 }
 
 static enum status migrate_finish(struct session *session, enum status status)
@@ -159,15 +177,14 @@ static enum status migrate_bootstrap(struct session *session, const char *passwo
 
 /* ---- the files ---- */
 
-/* ST_OK applied already, with the same text; ST_NOT_FOUND not yet; ST_CONFLICT changed since. */
+/* ST_OK applied already, with the same text; ST_NOT_FOUND not yet; ST_CONFLICT changed since. One message without parameters: a portal that is
+ * left open would keep its snapshot, for which migrate_beside waits. */
 static enum status migrate_look_up(struct session *session, const struct migration *migration, const char *checksum)
 {
-	char number[16];
-	snprintf(number, sizeof(number), "%d", migration->number);
-	const char *values[] = {number, checksum};
-	PGresult *result = PQexecParams(
-	    session->conn, "SELECT encode(checksum, 'hex') = $2::text FROM schema_migration WHERE number = $1::int", 2,
-	    NULL, values, NULL, NULL, 0);
+	char sql[256];
+	snprintf(sql, sizeof(sql), "SELECT checksum = decode('%s', 'hex') FROM schema_migration WHERE number = %d",
+	         checksum, migration->number);
+	PGresult *result = PQexec(session->conn, sql);
 	enum status status = ST_NOT_FOUND;
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		status = ST_INTERNAL;
@@ -194,11 +211,36 @@ static enum status migrate_record(struct session *session, const struct migratio
 	return status;
 }
 
-static enum status migrate_search_path(struct session *session)
+/* Until the transaction ends, or the connection. */
+static enum status migrate_search_path(struct session *session, const char *until)
 {
 	char sql[128];
-	snprintf(sql, sizeof(sql), "SET LOCAL search_path = \"%s\", public", session->schema);
+	snprintf(sql, sizeof(sql), "SET %s search_path = \"%s\", public", until, session->schema);
 	return migrate_exec(session, sql, NULL);
+}
+
+/* Runs the statements of a file one by one, each by itself, on a connection of their own: the session's holds the lock. Cut off in
+ * between, the file runs again from its beginning. */
+static enum status migrate_beside(const struct session *session, const char *sql)
+{
+	struct session beside = {PQconnectdb(session->conninfo), session->schema, session->conninfo};
+	char *copy = strdup(sql), *rest = copy, *statement;
+	enum status status = copy ? ST_OK : ST_RESOURCE_EXHAUSTED;
+	PQsetNoticeProcessor(beside.conn, migrate_notice, NULL);
+	if (PQstatus(beside.conn) != CONNECTION_OK)
+		status = ST_UNAVAILABLE;
+	if (status == ST_OK)
+		status = migrate_search_path(&beside, "SESSION");
+	while (status == ST_OK && rest && (statement = rest)[0]) {
+		char *end = strstr(statement, ";\n");
+		rest = end ? end + 2 : NULL;
+		if (end)
+			*end = '\0';
+		status = migrate_exec(&beside, statement, NULL);
+	}
+	free(copy);
+	PQfinish(beside.conn);
+	return status;
 }
 
 static enum status migrate_apply(struct session *session, const struct migration *migration)
@@ -209,12 +251,14 @@ static enum status migrate_apply(struct session *session, const struct migration
 	hex_encode(hash, sizeof(hash), checksum);
 	enum status status = migrate_begin(session);
 	if (status == ST_OK)
-		status = migrate_search_path(session);
+		status = migrate_search_path(session, "LOCAL");
 	if (status == ST_OK)
 		status = migrate_look_up(session, migration, checksum);
 	bool applied = false;
 	if (status == ST_NOT_FOUND) {
-		status = migrate_exec(session, migration->sql, NULL);
+		bool outside = strncmp(migration->sql, OUTSIDE, strlen(OUTSIDE)) == 0;
+		status =
+		    outside ? migrate_beside(session, migration->sql) : migrate_exec(session, migration->sql, NULL);
 		if (status == ST_OK)
 			status = migrate_record(session, migration, checksum);
 		applied = status == ST_OK;
@@ -233,7 +277,7 @@ static enum status migrate_check_newest(struct session *session, int newest)
 {
 	enum status status = migrate_begin(session);
 	if (status == ST_OK)
-		status = migrate_search_path(session);
+		status = migrate_search_path(session, "LOCAL");
 	if (status == ST_OK) {
 		PGresult *result = PQexec(session->conn, "SELECT coalesce(max(number), 0) FROM schema_migration");
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
@@ -267,7 +311,7 @@ enum status migrate_run(const char *conninfo, const char *schema, const char *ro
 		}
 		newest = at->number;
 	}
-	struct session session = {PQconnectdb(conninfo), schema};
+	struct session session = {PQconnectdb(conninfo), schema, conninfo};
 	enum status status = ST_OK;
 	if (PQstatus(session.conn) != CONNECTION_OK) {
 		log_event(LOG_ERROR, "database cannot be reached", "schema", schema, "reason",

@@ -1,4 +1,7 @@
-/* Numbered SQL files per service, embedded at build time, applied once, in order, each in a transaction under a lock. */
+/* Numbered SQL files per service, embedded at build time, applied once, in order, under a lock.
+ *
+ * Each runs in a transaction, but for one whose first line is "-- outside a transaction": its statements (each ends a line with ";") run one by
+ * one, as CREATE INDEX CONCURRENTLY needs it, and all of them again when they were cut off: begin with what makes that harmless. */
 #pragma once
 
 #include "base/status.h"

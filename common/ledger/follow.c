@@ -18,9 +18,10 @@
 
 struct follow {
 	struct follow_options options;
-	Events__EventType *types; /* copy */
-	int64_t position;         /* last one applied */
-	int64_t target;           /* head when the first read began; -1 before */
+	Events__EventType *types; /* what it asks for by type; NULL = not by type */
+	size_t type_count;
+	int64_t position; /* last one applied */
+	int64_t target;   /* head when the first read began; -1 before */
 	int64_t backoff_us;
 	unsigned failures; /* in a row */
 	struct wait wait;
@@ -37,7 +38,7 @@ static void follow_hint(void *arg, const void *data, size_t len_bytes)
 	struct follow *follow = arg;
 	Audit__Hint *hint = audit__hint__unpack(NULL, len_bytes, data);
 	/* One without a position is a relay's. */
-	bool wanted = hint && (!follow->options.revocation_only || hint->revocation) && hint->has_position &&
+	bool wanted = hint && (!follow->options.revokes || hint->revocation) && hint->has_position &&
 	              hint->position > follow->position;
 	if (hint)
 		audit__hint__free_unpacked(hint, NULL);
@@ -74,7 +75,8 @@ static enum status follow_read(struct follow *follow, struct arena *arena, Audit
 	request.has_since_us = follow->position == 0 && follow->options.since_us > 0;
 	request.since_us = follow->options.since_us;
 	request.types = follow->types;
-	request.n_types = follow->options.type_count;
+	request.n_types = follow->type_count;
+	request.has_revoking = request.revoking = follow->options.revokes && !follow->type_count;
 	enum status status =
 	    client_send(follow->options.client, &call, M_AUDIT_READ_STREAM, &request.base, arena, &reply);
 	if (status == ST_OK)
@@ -82,9 +84,33 @@ static enum status follow_read(struct follow *follow, struct arena *arena, Audit
 	return status;
 }
 
-static enum status follow_apply(struct follow *follow, const Audit__ReadStreamReply *reply, bool *ret_more)
+/* A reply may hold more than was asked for: entries of which audit does not know what they are. */
+static bool follow_wants(const struct follow *follow, const Audit__LedgerEntry *entry)
+{
+	const struct follow_options *options = &follow->options;
+	if (!options->revokes && !options->type_count)
+		return true;
+	if (!entry->event)
+		return false;
+	for (size_t i = 0; i < options->type_count; i++)
+		if (entry->event->type == options->types[i])
+			return true;
+	return event_facts(entry->event->type)->revokes & options->revokes;
+}
+
+static void follow_sift(const struct follow *follow, Audit__ReadStreamReply *reply)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < reply->n_entries; i++)
+		if (follow_wants(follow, reply->entries[i]))
+			reply->entries[kept++] = reply->entries[i];
+	reply->n_entries = kept;
+}
+
+static enum status follow_apply(struct follow *follow, Audit__ReadStreamReply *reply, bool *ret_more)
 {
 	int64_t next = reply->has_next ? reply->next : follow->position;
+	follow_sift(follow, reply);
 	if (next > follow->position || reply->n_entries > 0) {
 		enum status status = follow->options.apply(follow->options.arg, reply->entries, reply->n_entries, next);
 		if (status != ST_OK)
@@ -157,16 +183,30 @@ static void follow_begin(void *arg)
 		abort(); /* at start there are no others; a process without it would fail silently */
 }
 
+/* Copies the types; who asks by type and by kind asks by type for all. */
+static void follow_choose(struct follow *follow)
+{
+	const struct follow_options *options = &follow->options;
+	if (!options->type_count)
+		return;
+	follow->types = calloc(options->type_count + event_count, sizeof(*follow->types));
+	if (!follow->types)
+		abort();
+	for (size_t i = 0; i < options->type_count; i++)
+		follow->types[follow->type_count++] = options->types[i];
+	for (unsigned i = 0; i < event_count; i++)
+		if (event_table[i].revokes & options->revokes)
+			follow->types[follow->type_count++] = (Events__EventType)event_table[i].type;
+	follow->options.types = follow->types;
+}
+
 struct follow *follow_start(const struct follow_options *options)
 {
 	struct follow *follow = calloc(1, sizeof(*follow));
-	size_t bytes = options->type_count * sizeof(*options->types);
-	if (!follow || (bytes > 0 && !(follow->types = malloc(bytes))))
+	if (!follow)
 		abort();
-	if (bytes > 0)
-		memcpy(follow->types, options->types, bytes);
 	follow->options = *options;
-	follow->options.types = follow->types;
+	follow_choose(follow);
 	if (follow->options.poll_ms == 0)
 		follow->options.poll_ms = POLL_DEFAULT_MS;
 	follow->target = -1;

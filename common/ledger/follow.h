@@ -3,6 +3,7 @@
 
 #include "audit.pb-c.h"
 #include "bus/client.h"
+#include "ledger/event.h"
 #include "loop/loop.h"
 
 struct follow;
@@ -10,11 +11,13 @@ struct follow;
 struct follow_options {
 	struct loop *loop;
 	struct client *client;
-	const Events__EventType *types; /* filter; NULL = all */
+	/* What it asks for: events that take away one of these kinds (EVENT_REVOKES_..., as bits), and those of these types;
+	 * neither = every event. With kinds only hints of revocations wake it. */
+	unsigned revokes;
+	const Events__EventType *types;
 	size_t type_count;
-	unsigned poll_ms;     /* read at least this often, 500 by default */
-	int64_t since_us;     /* when load gives 0: start at events not older than this; 0 = from the first */
-	bool revocation_only; /* only hints with `revocation` wake it */
+	unsigned poll_ms; /* read at least this often, 500 by default */
+	int64_t since_us; /* when load gives 0: start at events not older than this; 0 = from the first */
 	/* Last position applied; called once at start, in a fiber. May be NULL (0). */
 	enum status (*load)(void *arg, int64_t *ret_position);
 	/* Applies entries in order and remembers `next` with their effect. Not ST_OK: the same batch comes again later.

@@ -63,7 +63,7 @@ static void publish_hints(struct call *call, const struct batch *batch)
 	if (!revocation)
 		return;
 	for (size_t i = 0; i < batch->count; i++)
-		revocation[batch->items[i].head] |= rules_is_revocation(batch->items[i].entry.type);
+		revocation[batch->items[i].head] |= batch->items[i].entry.revokes;
 	for (size_t i = 0; i < batch->head_count; i++) {
 		struct id project = batch->heads[i].project;
 		Audit__Hint hint = AUDIT__HINT__INIT;

@@ -98,7 +98,7 @@ enum status h_read_events(struct call *call, const Audit__ReadEventsRequest *req
 MUST_USE static enum status take_filter(struct call *call, const Audit__ReadStreamRequest *ask,
                                         struct stream_filter *ret_filter)
 {
-	struct stream_filter filter = {.after = ask->after, .type_count = ask->n_types};
+	struct stream_filter filter = {.after = ask->after, .type_count = ask->n_types, .revoking = ask->revoking};
 	int16_t *types = arena_alloc(call->arena, (ask->n_types + 1) * sizeof *types);
 	enum status status = check_limit(call, ask->has_limit, ask->limit, &filter.limit);
 	if (status != ST_OK)

@@ -1,7 +1,8 @@
-/* The ledger's pure rules: canonical form, hash chain, which events revoke. */
+/* The ledger's pure rules: canonical form, hash chain. */
 #include "rules.h"
 
 #include "events.pb-c.h"
+#include "ledger/event.h"
 
 #include <string.h>
 
@@ -52,26 +53,11 @@ enum status rules_describe_entry(struct entry *entry, struct arena *arena, const
 	if (!event->has_at_us || event->at_us <= 0)
 		return refuse(ret_reason, "the event has no time");
 	entry->type = (int16_t)event->type;
+	entry->revokes = event_facts(event->type)->revokes;
 	entry->subject = event->subject ? event->subject : "";
 	entry->user_id = event->user_id && *event->user_id ? event->user_id : NULL;
 	entry->at_us = event->at_us;
 	return ST_OK;
-}
-
-bool rules_is_revocation(int type)
-{
-	static const bool takes_access[] = {
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_ROTATED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_KEY_REVOKED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DISABLED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_USER_PASSWORD_CHANGED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_USER_SESSIONS_REVOKED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_SIGNING_KEY_ROTATED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_ENDED] = true,
-	    [EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_REFRESH_REUSED] = true,
-	};
-	return type >= 0 && (size_t)type < sizeof takes_access && takes_access[type];
 }
 
 static bool text_equal(const char *a, const char *b)

@@ -22,6 +22,7 @@ struct entry {
 	const char *source; /* process that wrote the event */
 	int64_t outbox_id;
 	int16_t type;
+	bool revokes;        /* the event takes access away; not filled by reads */
 	const char *subject; /* never NULL */
 	const char *user_id; /* NULL when the event concerns no user */
 	int64_t at_us;
@@ -36,12 +37,9 @@ struct entry {
  * with all numbers big-endian. The other columns are copies out of the event. */
 void rules_hash_entry(const uint8_t previous[SHA256_SIZE], const struct entry *entry, uint8_t ret_hash[SHA256_SIZE]);
 
-/* Fills type, subject, user_id and at_us from entry->event; strings are in the arena. Not ST_OK: *ret_reason says why
+/* Fills type, revokes, subject, user_id and at_us from entry->event; strings are in the arena. Not ST_OK: *ret_reason says why
  * (static): ST_INVALID_ARGUMENT for an event that is too large, cannot be read within the arena, or lacks type or time. */
 MUST_USE enum status rules_describe_entry(struct entry *entry, struct arena *arena, const char **ret_reason);
-
-/* The event type takes access away from somebody: subscribers with revocation memories want to know at once. */
-bool rules_is_revocation(int type);
 
 /* Walk along a project's chain. Start with a zeroed struct, or with the seq and hash of a trusted entry. */
 struct chain {

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* Types of rules_is_revocation, as the partial indexes of schema/0001_init.sql have them: constants, since a parameter
- * would keep the planner from using those indexes. */
-#define REVOCATIONS "(3, 4, 12, 14, 15, 16, 21, 31, 32)"
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
@@ -32,10 +29,10 @@ static const struct db_stmt append = {
     "unnest($3::uuid[], $4::int8[], $5::bytea[]) AS u (p, n, h) "
     "ON CONFLICT (project_id) DO UPDATE SET seq = EXCLUDED.seq, hash = EXCLUDED.hash), "
     "e AS (INSERT INTO event (project_id, seq, position, source, outbox_id, type, subject, user_id, at_us, event, "
-    "hash) "
-    "SELECT u.p, u.n, u.pos, $16, u.o, u.t, u.s, u.usr, u.at, u.e, u.h FROM s, unnest($6::uuid[], $7::int8[], "
-    "$8::int8[], $9::int8[], $10::int2[], $11::text[], $12::text[], $13::int8[], $14::bytea[], $15::bytea[]) "
-    "AS u (p, n, pos, o, t, s, usr, at, e, h)) "
+    "hash, revokes) "
+    "SELECT u.p, u.n, u.pos, $16, u.o, u.t, u.s, u.usr, u.at, u.e, u.h, u.r FROM s, unnest($6::uuid[], $7::int8[], "
+    "$8::int8[], $9::int8[], $10::int2[], $11::text[], $12::text[], $13::int8[], $14::bytea[], $15::bytea[], "
+    "$17::bool[]) AS u (p, n, pos, o, t, s, usr, at, e, h, r)) "
     "SELECT shard FROM s",
     DB_WRITE,
 };
@@ -66,9 +63,9 @@ static const struct db_stmt read_stream_types = {
     STREAM_SELECT("AND position <= $1 + " TEXT(STORE_SCAN_MAX) " AND type = ANY ($4::int2[])"),
     DB_READ,
 };
-static const struct db_stmt read_stream_revocations = {
-    "audit_read_stream_revocations",
-    STREAM_SELECT("AND type IN " REVOCATIONS " AND type = ANY ($4::int2[])"),
+static const struct db_stmt read_stream_revoking = {
+    "audit_read_stream_revoking",
+    STREAM_SELECT("AND revokes"),
     DB_READ,
 };
 
@@ -79,9 +76,10 @@ static const struct db_stmt find_since = {
     "(SELECT position FROM stream WHERE shard = 0))",
     DB_READ,
 };
-static const struct db_stmt find_since_revocations = {
-    "audit_find_since_revocations",
-    "SELECT coalesce((SELECT min(position + 0) - 1 FROM event WHERE at_us >= $1 AND type IN " REVOCATIONS "), "
+
+static const struct db_stmt find_since_revoking = {
+    "audit_find_since_revoking",
+    "SELECT coalesce((SELECT min(position + 0) - 1 FROM event WHERE at_us >= $1 AND revokes), "
     "(SELECT position FROM stream WHERE shard = 0))",
     DB_READ,
 };
@@ -153,6 +151,7 @@ struct columns {
 	struct id *projects;
 	int64_t *seqs, *positions, *outbox_ids, *ats;
 	int16_t *types;
+	bool *revokes;
 	const char **subjects, **user_ids;
 	struct db_blob *events, *hashes;
 	size_t count;
@@ -167,13 +166,15 @@ MUST_USE static bool columns_new(struct columns *columns, struct arena *arena, s
 	    .outbox_ids = arena_alloc(arena, count * sizeof *columns->outbox_ids),
 	    .ats = arena_alloc(arena, count * sizeof *columns->ats),
 	    .types = arena_alloc(arena, count * sizeof *columns->types),
+	    .revokes = arena_alloc(arena, count * sizeof *columns->revokes),
 	    .subjects = arena_alloc(arena, count * sizeof *columns->subjects),
 	    .user_ids = arena_alloc(arena, count * sizeof *columns->user_ids),
 	    .events = arena_alloc(arena, count * sizeof *columns->events),
 	    .hashes = arena_alloc(arena, count * sizeof *columns->hashes),
 	};
 	return columns->projects && columns->seqs && columns->positions && columns->outbox_ids && columns->ats &&
-	       columns->types && columns->subjects && columns->user_ids && columns->events && columns->hashes;
+	       columns->types && columns->revokes && columns->subjects && columns->user_ids && columns->events &&
+	       columns->hashes;
 }
 
 static void columns_add(struct columns *columns, const struct entry *entry)
@@ -185,6 +186,7 @@ static void columns_add(struct columns *columns, const struct entry *entry)
 	columns->outbox_ids[i] = entry->outbox_id;
 	columns->ats[i] = entry->at_us;
 	columns->types[i] = entry->type;
+	columns->revokes[i] = entry->revokes;
 	columns->subjects[i] = entry->subject;
 	columns->user_ids[i] = entry->user_id;
 	columns->events[i] = (struct db_blob){entry->event, entry->event_len};
@@ -257,6 +259,7 @@ enum status store_append_batch(const struct store_call *call, const struct batch
 	db_arg_bytes_array(&args, arena, events.events, events.count);
 	db_arg_bytes_array(&args, arena, events.hashes, events.count);
 	db_arg_text(&args, batch->source);
+	db_arg_bools(&args, arena, events.revokes, events.count);
 	enum status status = db_run(call->db, &append, &args, arena, call->deadline_us, &rows);
 	if (status == ST_OK)
 		*ret_won = rows.count == 1;
@@ -311,14 +314,6 @@ enum status store_read_entries(const struct store_call *call, const struct id *p
 	return ST_OK;
 }
 
-static bool only_revocations(const struct stream_filter *filter)
-{
-	for (size_t i = 0; i < filter->type_count; i++)
-		if (!rules_is_revocation(filter->types[i]))
-			return false;
-	return filter->type_count > 0;
-}
-
 /* How far a read came: to its last entry when it was cut by count or bytes, else to the end of what it looked at. */
 static int64_t stream_next(const struct stream_filter *filter, const struct page *page, size_t bytes)
 {
@@ -326,7 +321,7 @@ static int64_t stream_next(const struct stream_filter *filter, const struct page
 	int64_t end = page->head;
 	if (cut)
 		return page->entries[page->count - 1].position;
-	if (filter->type_count && !only_revocations(filter) && end - filter->after > STORE_SCAN_MAX)
+	if (filter->type_count && end - filter->after > STORE_SCAN_MAX)
 		end = filter->after + STORE_SCAN_MAX;
 	return end > filter->after ? end : filter->after;
 }
@@ -337,9 +332,9 @@ enum status store_read_stream(const struct store_call *call, const struct stream
 	struct db_rows rows;
 	struct page page = {0};
 	size_t bytes = 0;
-	const struct db_stmt *stmt = !filter->type_count        ? &read_stream
-	                             : only_revocations(filter) ? &read_stream_revocations
-	                                                        : &read_stream_types;
+	const struct db_stmt *stmt = filter->type_count ? &read_stream_types
+	                             : filter->revoking ? &read_stream_revoking
+	                                                : &read_stream;
 	db_arg_int8(&args, filter->after);
 	db_arg_int8(&args, filter->limit);
 	db_arg_int8(&args, AUDIT_READ_MAX_BYTES);
@@ -370,7 +365,7 @@ enum status store_find_since(const struct store_call *call, const struct stream_
 {
 	struct db_args args = {0};
 	struct db_rows rows;
-	const struct db_stmt *stmt = only_revocations(filter) ? &find_since_revocations : &find_since;
+	const struct db_stmt *stmt = filter->revoking ? &find_since_revoking : &find_since;
 	db_arg_int8(&args, since_us);
 	enum status status = db_run(call->db, stmt, &args, call->arena, call->deadline_us, &rows);
 	if (status != ST_OK)

@@ -61,14 +61,15 @@ struct stream_filter {
 	int limit;
 	const int16_t *types; /* NULL = all */
 	size_t type_count;
+	bool revoking; /* without types: only what takes access away, and entries of older versions that may */
 };
-/* Entries of all projects; only project, seq, position, event and hash are filled. A filter that is not made of revocations
- * alone looks at no more than STORE_SCAN_MAX positions; page.next tells how far it came. */
+/* Entries of all projects; only project, seq, position, event and hash are filled. A filter by types looks at no more than
+ * STORE_SCAN_MAX positions; page.next tells how far it came. */
 #define STORE_SCAN_MAX 20000
 MUST_USE enum status store_read_stream(const struct store_call *call, const struct stream_filter *filter,
                                        struct page *ret_page);
 
-/* Position just before the first entry (of the filter's types when they are revocations) that is not older than since_us; the
+/* Position just before the first entry (that takes access away, when the filter says so) that is not older than since_us; the
  * stream's newest position when there is none. */
 MUST_USE enum status store_find_since(const struct store_call *call, const struct stream_filter *filter,
                                       int64_t since_us, int64_t *ret_position);

@@ -52,10 +52,7 @@ enum status claims_ensure_keys(const struct claims_state *state, const struct st
 
 /* ---- the ledger: a project's first keys, the claims of deleted users ---- */
 
-static const Events__EventType followed_types[] = {
-    EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED,
-    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED,
-};
+static const Events__EventType followed_types[] = {EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED};
 
 static enum status load_position(void *arg, int64_t *ret_position)
 {
@@ -77,7 +74,7 @@ static enum status apply_entry(struct claims_state *state, const struct store *s
 		return ST_OK;
 	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED)
 		return claims_ensure_keys(state, store, &project);
-	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED && id_parse("usr", event->subject, &user)) {
+	if (event_facts(event->type)->revokes == EVENT_REVOKES_USER && id_parse("usr", event->subject, &user)) {
 		dropped->projects[dropped->count] = project;
 		dropped->users[dropped->count++] = user;
 	}
@@ -181,10 +178,10 @@ static enum status claims_start(struct process *run)
 	struct follow_options options = {
 	    .loop = run->loop,
 	    .client = run->client,
+	    .revokes = EVENT_REVOKES_USER,
 	    .types = followed_types,
 	    .type_count = sizeof(followed_types) / sizeof(followed_types[0]),
 	    .poll_ms = FOLLOW_POLL_MS, /* soon enough for a new project: its first token makes the keys as well */
-	    .revocation_only = true,
 	    .load = load_position,
 	    .apply = apply_entries,
 	    .arg = state,

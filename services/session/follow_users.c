@@ -1,17 +1,10 @@
-/* Ends the sessions of users that were disabled, deleted or revoked, as the ledger tells; any number of replicas. */
+/* Ends the sessions of users whose epoch moved or who are gone, as the ledger tells; any number of replicas. */
 #include "service.h"
 
 #include "base/log.h"
 #include "ledger/follow.h"
 
 #define ARENA_BYTES (4 << 20)
-
-static const Events__EventType types[] = {
-    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DISABLED,
-    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED,
-    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_PASSWORD_CHANGED,
-    EVENTS__EVENT_TYPE__EVENT_TYPE_USER_SESSIONS_REVOKED,
-};
 
 static enum status load(void *arg, int64_t *ret_position)
 {
@@ -40,8 +33,7 @@ static bool read_entry(const Audit__LedgerEntry *entry, struct store_revocation 
 		          LOG_NUM(entry->seq), NULL);
 		return false;
 	}
-	/* Nothing of a deleted user may live, whatever its last epoch was. */
-	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED || !event->has_epoch)
+	if (event_facts(event->type)->revokes == EVENT_REVOKES_USER || !event->has_epoch)
 		ret_revocation->epoch = INT64_MAX;
 	else
 		ret_revocation->epoch = event->epoch;
@@ -76,13 +68,11 @@ enum status follow_users_start(struct process *run)
 	const struct follow_options options = {
 	    .loop = run->loop,
 	    .client = run->client,
-	    .types = types,
-	    .type_count = sizeof(types) / sizeof(types[0]),
+	    .revokes = EVENT_REVOKES_EPOCH | EVENT_REVOKES_USER,
 	    /* No session that exists can be older than its longest life. */
 	    .since_us = clock_wall_us() - state->lifetime_us,
 	    .load = load,
 	    .apply = apply,
-	    .revocation_only = true,
 	    .arg = run,
 	};
 	return follow_start(&options) != NULL ? ST_OK : ST_RESOURCE_EXHAUSTED;

@@ -41,7 +41,7 @@ struct db *audit_world_open_db(const struct world *world)
 	return db_new(&options);
 }
 
-void audit_world_open(struct world *world)
+void audit_world_open_empty(struct world *world)
 {
 	char sql[128];
 	const char *base = getenv("DENIZEN_TEST_DB");
@@ -58,15 +58,25 @@ void audit_world_open(struct world *world)
 	snprintf(world->conninfo, sizeof world->conninfo, "%s dbname=%s", base, world->name);
 	world->owner = PQconnectdb(world->conninfo);
 	cr_assert(PQstatus(world->owner) == CONNECTION_OK, "%s", PQerrorMessage(world->owner));
+	audit_world_execute(world->owner, "SET search_path = audit");
+}
+
+void audit_world_migrate(struct world *world)
+{
 	/* The role is the cluster's: tests that start together may both try to make it. */
 	enum status status = ST_INTERNAL;
 	for (int attempt = 0; attempt < 5 && status != ST_OK; attempt++)
 		status = migrate_run(world->conninfo, "audit", "", audit_migrations);
 	cr_assert(status == ST_OK);
-	audit_world_execute(world->owner, "SET search_path = audit");
 	world->db = audit_world_open_db(world);
 	world->arena = arena_new(WORLD_ARENA_BYTES);
 	world->ledger = ledger_new(NULL);
+}
+
+void audit_world_open(struct world *world)
+{
+	audit_world_open_empty(world);
+	audit_world_migrate(world);
 }
 
 void audit_world_close(struct world *world)

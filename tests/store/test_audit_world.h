@@ -20,6 +20,9 @@ struct world {
 
 /* Skips the test without DENIZEN_TEST_DB; fails it when the database cannot be made. */
 void audit_world_open(struct world *world);
+/* In two steps: a database without the schema, with owner alone; and what is missing to the newest schema, and the rest of the world. */
+void audit_world_open_empty(struct world *world);
+void audit_world_migrate(struct world *world);
 void audit_world_close(struct world *world);
 
 struct db *audit_world_open_db(const struct world *world);

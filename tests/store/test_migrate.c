@@ -2,8 +2,10 @@
 #include "store.h"
 
 #include <criterion/criterion.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct migration first[] = {{1, "0001_init.sql", "CREATE TABLE thing (id int PRIMARY KEY);"}, {0}};
 static const struct migration second[] = {
@@ -65,6 +67,71 @@ Test(migrate, replicas_at_once)
 	}
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testone.thing"), 1);
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testtwo.thing"), 1);
+	store_close(&store);
+}
+
+static const struct migration outside[] = {
+    {1, "0001_init.sql", "CREATE TABLE thing (id int PRIMARY KEY);"},
+    {2, "0002_index.sql",
+     "-- outside a transaction\nDROP INDEX CONCURRENTLY IF EXISTS thing_id;\nCREATE INDEX CONCURRENTLY thing_id ON "
+     "thing (id);\n"},
+    {0},
+};
+
+static void *outside_thread(void *arg)
+{
+	struct racer *racer = arg;
+	racer->status = migrate_run(racer->conninfo, racer->schema, "test", outside);
+	return NULL;
+}
+
+/* Somebody has written and has not committed: an index that is made beside the writers waits for that one and holds up nobody else. */
+Test(migrate, an_index_is_made_beside_the_writers_by_one_of_the_replicas)
+{
+	struct store store;
+	store_open_empty(&store, "testone");
+	cr_assert_eq(migrate_run(store.owner, "testone", "test", first), ST_OK);
+	PGconn *writer = PQconnectdb(store.owner);
+	PQclear(PQexec(writer, "BEGIN; INSERT INTO testone.thing VALUES (1)"));
+	struct racer racers[4];
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++) {
+		racers[i] = (struct racer){store.owner, "testone", ST_INTERNAL};
+		cr_assert_eq(pthread_create(&threads[i], NULL, outside_thread, &racers[i]), 0);
+	}
+	for (int i = 0; i < 500 && !store_number(&store, "SELECT count(*) FROM pg_class WHERE relname = 'thing_id'");
+	     i++)
+		usleep(10000);
+	cr_assert(store_sql_works(store.owner, "SET statement_timeout = 2000; INSERT INTO testone.thing VALUES (2)"));
+	PQclear(PQexec(writer, "COMMIT"));
+	PQfinish(writer);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		cr_assert_eq(racers[i].status, ST_OK);
+	}
+	cr_assert_eq(store_number(&store,
+	                          "SELECT count(*) FROM pg_index WHERE indexrelid = 'testone.thing_id'::regclass"
+	                          " AND indisvalid"),
+	             1);
+	cr_assert_eq(store_number(&store, "SELECT max(number) FROM testone.schema_migration"), 2);
+	store_close(&store);
+}
+
+/* What was cut off leaves an index that is not valid; the file runs again and makes a good one. */
+Test(migrate, a_file_outside_a_transaction_runs_again_when_it_was_cut_off)
+{
+	struct store store;
+	store_open_empty(&store, "testone");
+	cr_assert_eq(migrate_run(store.owner, "testone", "test", first), ST_OK);
+	store_sql(&store,
+	          "INSERT INTO testone.thing VALUES (1); ALTER TABLE testone.thing ADD COLUMN twice int DEFAULT 1");
+	store_sql(&store, "INSERT INTO testone.thing VALUES (2)");
+	cr_assert_not(
+	    store_sql_works(store.owner, "CREATE UNIQUE INDEX CONCURRENTLY thing_id ON testone.thing (twice)"));
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 1);
+	cr_assert_eq(migrate_run(store.owner, "testone", "test", outside), ST_OK);
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0);
+	cr_assert_eq(store_number(&store, "SELECT count(*) FROM pg_class WHERE relname = 'thing_id'"), 1);
 	store_close(&store);
 }
 

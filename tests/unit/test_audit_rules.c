@@ -1,4 +1,4 @@
-/* The ledger's pure rules: canonical form, chain, revocations. */
+/* The ledger's pure rules: canonical form, chain. */
 #include "../../services/audit/rules.h"
 #include "events.pb-c.h"
 
@@ -133,16 +133,4 @@ Test(audit_rules, refuses_events_that_say_nothing)
 	cr_assert(entry.type == 999 && entry.at_us == 1 && entry.user_id == NULL);
 	cr_assert_str_eq(entry.subject, "");
 	arena_free(&arena);
-}
-
-Test(audit_rules, knows_what_takes_access_away)
-{
-	static const int yes[] = {3, 4, 12, 14, 15, 16, 21, 31, 32};
-	size_t found = 0;
-	for (int type = -2; type < 100; type++) {
-		bool listed = found < sizeof yes / sizeof *yes && yes[found] == type;
-		cr_assert(rules_is_revocation(type) == listed, "type %d", type);
-		found += listed;
-	}
-	cr_assert(found == sizeof yes / sizeof *yes);
 }

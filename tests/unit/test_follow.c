@@ -3,12 +3,19 @@
 #define client_subscribe ledger_subscribe
 #include "../../common/ledger/follow.c"
 
+#include "local/follower.h"
+
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <time.h>
 
 static struct loop *loop;
 static atomic_llong head; /* newest position */
+static int told_type;     /* of the entry that the ledger holds at its end; 0 = none */
+static Events__Event told = EVENTS__EVENT__INIT;
+static Audit__LedgerEntry entry = AUDIT__LEDGER_ENTRY__INIT;
+static Audit__LedgerEntry *const entries[] = {&entry};
+static atomic_bool asked_revoking;
 
 enum status ledger_send(struct client *client, struct client_call *call, uint32_t method,
                         const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply)
@@ -20,6 +27,14 @@ enum status ledger_send(struct client *client, struct client_call *call, uint32_
 	reply->has_head = reply->has_next = true;
 	reply->head = atomic_load(&head);
 	reply->next = ask->after + ask->limit < reply->head ? ask->after + ask->limit : reply->head;
+	atomic_store(&asked_revoking, ask->revoking && ask->n_types == 0);
+	if (told_type && ask->after < reply->head) {
+		told.has_type = true;
+		told.type = (Events__EventType)told_type;
+		entry.event = &told;
+		reply->n_entries = 1;
+		reply->entries = arena_memdup(arena, entries, sizeof(entries));
+	}
 	*ret_reply = &reply->base;
 	return ST_OK;
 }
@@ -71,4 +86,37 @@ Test(follow, a_long_way_behind_is_not_live)
 	cr_assert(follow_live(follow));
 	loop_post(loop, stop_loop, loop);
 	pthread_join(thread, NULL);
+}
+
+/* Type 900 is declared for the tests alone (tests/contract.py): no code of the gateway names it. */
+Test(follow, what_the_contract_says_of_an_event_reaches_the_gateway)
+{
+	static struct gateway gateway;
+	pthread_t thread;
+	struct id user = id_new(), session = id_new();
+	char user_id[ID_TEXT_SIZE];
+	id_format("usr", &user, user_id);
+	told.user_id = user_id;
+	told.has_epoch = true;
+	told.epoch = 7;
+	static const struct {
+		int type;
+		bool hit;
+	} cases[] = {{11, false}, {900, true}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		told_type = cases[i].type;
+		loop = loop_new();
+		atomic_store(&head, 1);
+		gateway.revocation = revocation_new(US_PER_SEC * 60);
+		struct follow *follow = ledger_follow(&gateway, loop, 300);
+		pthread_create(&thread, NULL, run_loop, loop);
+		for (int ms = 0; ms < 2000 && !follow_caught_up(follow); ms += 10)
+			wait_ms(10);
+		cr_assert(follow_caught_up(follow) && atomic_load(&asked_revoking));
+		cr_assert_eq(revocation_hit(gateway.revocation, &user, &session, 6), cases[i].hit);
+		cr_assert_not(revocation_hit(gateway.revocation, &user, &session, 7));
+		loop_post(loop, stop_loop, loop);
+		pthread_join(thread, NULL);
+		revocation_free(&gateway.revocation);
+	}
 }
