@@ -1,5 +1,7 @@
-/* Bump allocator: blocks that grow, counted against the cap, released together. */
+/* Bump allocator: blocks that grow, counted against the cap, wiped and released together. */
 #include "base/arena.h"
+
+#include "base/secret.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +28,7 @@ struct deferred {
 
 struct arena {
 	struct block *current; /* newest first; the last of the list is the first block */
-	struct block *first;
+	struct block *first;   /* zero beyond its used bytes */
 	struct deferred *deferred;
 	size_t cap, held, used;
 	ProtobufCAllocator protobuf;
@@ -50,9 +52,7 @@ static struct block *block_new(struct arena *arena, size_t size_bytes)
 	struct block *block = malloc(sizeof(*block) + size_bytes);
 	if (!block)
 		return NULL;
-	block->next = NULL;
-	block->size = size_bytes;
-	block->used = 0;
+	*block = (struct block){.size = size_bytes};
 	arena->held += size_bytes;
 	return block;
 }
@@ -69,6 +69,7 @@ struct arena *arena_new(size_t cap_bytes)
 		free(arena);
 		return NULL;
 	}
+	memset(arena->first->data, 0, arena->first->size);
 	arena->current = arena->first;
 	return arena;
 }
@@ -90,6 +91,7 @@ void arena_reset(struct arena *arena)
 	run_deferred(arena);
 	while (arena->current) {
 		struct block *next = arena->current->next;
+		secret_wipe(arena->current->data, arena->current->used);
 		if (arena->current != arena->first)
 			free(arena->current);
 		arena->current = next;
@@ -153,7 +155,7 @@ void *arena_alloc(struct arena *arena, size_t size_bytes)
 	void *memory = block->data + block->used;
 	block->used += rounded;
 	arena->used += rounded;
-	return memset(memory, 0, rounded);
+	return block == arena->first ? memory : memset(memory, 0, rounded);
 }
 
 void *arena_memdup(struct arena *arena, const void *data, size_t len_bytes)

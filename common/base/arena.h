@@ -1,4 +1,5 @@
-/* Bump allocator for what lives as long as one call. Not thread-safe: one owner at a time. */
+/* Bump allocator for what lives as long as one call. Not thread-safe: one owner at a time. What was handed out is wiped when it is
+ * released: a message with a password leaves nothing behind, and nobody needs to wipe what lies in an arena. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -11,7 +12,7 @@ struct arena;
 /* Returns a new arena that never holds more than cap_bytes in all, or NULL without memory. Free with arena_free. */
 struct arena *arena_new(size_t cap_bytes);
 
-/* Runs the deferred functions (newest first), releases all memory, sets *arena to NULL. NULL and *NULL are allowed. */
+/* Runs the deferred functions (newest first), wipes and releases all memory, sets *arena to NULL. NULL and *NULL are allowed. */
 void arena_free(struct arena **arena);
 
 /* As arena_free, but keeps the arena (and its first block) for the next call. */

@@ -1,6 +1,7 @@
 /* Messages on the bus: socket options, the frame and its two parts. */
 #include "bus/envelope.h"
 
+#include "base/secret.h"
 #include "bus/bus_frame.h"
 
 #include <stdlib.h>
@@ -113,6 +114,8 @@ void bus_message_move(struct bus_message *to, struct bus_message *from)
 
 void bus_message_close(struct bus_message *message)
 {
+	secret_wipe(zmq_msg_data(&message->frame),
+	            zmq_msg_size(&message->frame)); /* passwords and tokens travel here */
 	zmq_msg_close(&message->route);
 	zmq_msg_close(&message->frame);
 }

@@ -86,7 +86,7 @@ static void server_buffer_trim(struct buf *buffer)
 	buffer->max = 0;
 }
 
-/* Empties the context for the next request; passwords and tokens do not stay in its buffers. */
+/* Empties the context for the next request; passwords and tokens do not stay in its buffers, nor in the arena, which wipes itself. */
 static void server_context_give(struct server_context *context)
 {
 	struct exchange *exchange = &context->exchange;

@@ -190,6 +190,5 @@ enum status h_refresh_session(struct call *call, const Session__RefreshSessionRe
 		status = service_answer_tokens(call, &refresh.row, &next, refresh.access, reply);
 	secret_wipe(&refresh.token, sizeof(refresh.token));
 	secret_wipe(&next, sizeof(next));
-	secret_wipe(request->refresh_token, strlen(request->refresh_token));
 	return status;
 }

@@ -222,8 +222,6 @@ enum status h_create_session(struct call *call, const Session__CreateSessionRequ
 		                   sign_in->ip_address ? &sign_in->address : NULL, &sign_in->keys);
 		status = verify_password(call, &store, sign_in, &auth);
 	}
-	if (request->password != NULL)
-		secret_wipe(request->password, strlen(request->password));
 	if (status != ST_OK)
 		return status;
 	return open_session(call, &store, sign_in, auth, reply);

@@ -94,3 +94,36 @@ Test(arena, protobuf_allocator)
 	cr_assert_null(allocator->alloc(allocator->allocator_data, 5000));
 	arena_free(&arena);
 }
+
+/* ---- wiping ---- */
+
+static size_t marks_wiped;
+
+/* libcrypto's, behind secret_wipe: counts the marks of the tests that it takes away. */
+void OPENSSL_cleanse(void *memory, size_t len)
+{
+	volatile unsigned char *bytes = memory;
+	for (size_t i = 0; i < len; i++) {
+		marks_wiped += bytes[i] == 0xa5;
+		bytes[i] = 0;
+	}
+}
+
+Test(arena, what_was_handed_out_is_wiped)
+{
+	static const size_t sizes[] = {1, 100, 3000, 5000, 20000, 70000, 1 << 20};
+	struct arena *arena = arena_new(16 << 20);
+	for (int round = 0; round < 3; round++) {
+		size_t marks = 0;
+		marks_wiped = 0;
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			memset(arena_alloc(arena, sizes[i]), 0xa5, sizes[i]);
+			marks += sizes[i];
+		}
+		if (round < 2)
+			arena_reset(arena);
+		else
+			arena_free(&arena);
+		cr_expect_eq(marks_wiped, marks, "round %d", round);
+	}
+}
