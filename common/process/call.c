@@ -15,7 +15,7 @@ enum status call_fail(struct call *call, enum status status, const char *field, 
 	va_start(args, reason);
 	vsnprintf(text, sizeof(text), reason, args);
 	va_end(args);
-	call->field = arena_strdup(call->arena, field);
+	call->field = field ? arena_strdup(call->arena, field) : NULL;
 	call->reason = arena_strdup(call->arena, text);
 	return status;
 }

@@ -37,7 +37,8 @@ struct call {
 	struct packed packed; /* the reply, when a change packed it already (change.c) */
 };
 
-/* Records the offending field (path; "" = none) and a sentence (printf), and returns status. */
+/* Records the offending field (path; "" = none; NULL, as what did not fit the arena, is none too) and a sentence (printf), and returns
+ * status. */
 enum status call_fail(struct call *call, enum status status, const char *field, const char *reason, ...)
     __attribute__((format(printf, 4, 5)));
 
