@@ -14,18 +14,19 @@
 const struct cfg_item bus_config_items[] = {
     {"DENIZEN_LOG_LEVEL", CFG_TEXT, "info", 0, 0, "Lowest level that is logged: debug, info, warn or error."},
     {"DENIZEN_BUS_LISTEN", CFG_TEXT, "", 0, 0,
-     "Where this service listens on the bus, several with commas: address and port, for example 0.0.0.0:7001, "
+     "Where this service listens on the bus, several with commas: address and port, for example 0.0.0.0:7001 or "
+     "[::1]:7001, "
      "whose PUB socket uses the port + 1000; or ipc:///path, a Unix socket of this machine, whose PUB socket is "
      "/path.pub. "
      "Empty: all addresses and the port of processes.txt."},
     {"DENIZEN_BUS_IDENTITY", CFG_TEXT, "identity:7001", 0, 0,
-     "Where identity listens: host:port or ipc:///path, several with commas."},
+     "Where identity listens: host:port, [address]:port or ipc:///path, several with commas."},
     {"DENIZEN_BUS_CLAIMS", CFG_TEXT, "claims:7002", 0, 0,
-     "Where claims listens: host:port or ipc:///path, several with commas."},
+     "Where claims listens: host:port, [address]:port or ipc:///path, several with commas."},
     {"DENIZEN_BUS_SESSION", CFG_TEXT, "session:7003", 0, 0,
-     "Where session listens: host:port or ipc:///path, several with commas."},
+     "Where session listens: host:port, [address]:port or ipc:///path, several with commas."},
     {"DENIZEN_BUS_AUDIT", CFG_TEXT, "audit:7004", 0, 0,
-     "Where audit listens: host:port or ipc:///path, several with commas."},
+     "Where audit listens: host:port, [address]:port or ipc:///path, several with commas."},
     {"DENIZEN_BUS_PUBLIC_KEYS", CFG_TEXT, "/run/denizen/public", 0, 0,
      "Directory with <process>.pub (Z85 public keys) and the file allow."},
     {"DENIZEN_BUS_SECRET_KEY", CFG_SECRET, "", 0, 0, "This process's CURVE secret key in Z85 (40 characters)."},

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "bus/endpoint.h"
 #include "common.pb-c.h"
 #include "process_sql.gen.h"
 #include "json/pbjson.h"
@@ -383,21 +384,13 @@ static bool server_readable(void *arg)
 
 /* ---- life ---- */
 
-/* Binds a socket to one endpoint, "address:port" or "ipc:///path"; is_pub: to the one beside it. */
-static bool server_bind_one(void *socket, const char *listen, bool is_pub)
+static bool server_bind_one(void *socket, const struct endpoint *endpoint, bool is_pub)
 {
-	char endpoint[128];
-	const char *colon = strrchr(listen, ':');
-	if (strncmp(listen, "ipc://", 6) == 0) {
-		snprintf(endpoint, sizeof(endpoint), "%s%s", listen, is_pub ? ".pub" : "");
-	} else {
-		unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
-		snprintf(endpoint, sizeof(endpoint), "tcp://%.*s:%lu", colon ? (int)(colon - listen) : 0, listen,
-		         port + (is_pub ? 1000 : 0));
-	}
-	if (zmq_bind(socket, endpoint) == 0)
+	char address[ENDPOINT_ADDRESS_SIZE];
+	endpoint_address(endpoint, is_pub, address);
+	if (zmq_bind(socket, address) == 0)
 		return true;
-	log_event(LOG_ERROR, "cannot bind the bus socket", "endpoint", endpoint, "reason", zmq_strerror(zmq_errno()),
+	log_event(LOG_ERROR, "cannot bind the bus socket", "endpoint", address, "reason", zmq_strerror(zmq_errno()),
 	          NULL);
 	return false;
 }
@@ -405,24 +398,27 @@ static bool server_bind_one(void *socket, const char *listen, bool is_pub)
 /* A socket on all endpoints of `listen`; NULL when one cannot be bound. */
 static void *server_bind(struct server *server, const struct bus_config *config, int type, const char *listen)
 {
-	char endpoints[1024], *rest = endpoints, *endpoint;
-	if (listen[0])
-		snprintf(endpoints, sizeof(endpoints), "%s", listen);
-	else
-		snprintf(endpoints, sizeof(endpoints), "*:%u", config->self->port);
+	struct endpoint endpoint = {.host = "*", .port = config->self->port};
 	void *socket = zmq_socket(loop_zmq_context(server->run->loop), type);
 	bus_socket_prepare(socket, 1000);
 	int one = 1;
 	if (type == ZMQ_ROUTER)
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
 	bus_socket_curve_server(socket, config->secret_key);
-	while ((endpoint = strsep(&rest, ","))) {
-		if (server_bind_one(socket, endpoint, type == ZMQ_PUB))
-			continue;
-		zmq_close(socket);
-		return NULL;
-	}
+	const char *rest = listen[0] ? listen : NULL;
+	do {
+		if (rest && endpoint_next(&rest, &endpoint) != ST_OK) {
+			log_event(LOG_ERROR, "not a list of address:port or ipc:///path", "setting",
+			          "DENIZEN_BUS_LISTEN", NULL);
+			goto fail;
+		}
+		if (!server_bind_one(socket, &endpoint, type == ZMQ_PUB))
+			goto fail;
+	} while (rest);
 	return socket;
+fail:
+	zmq_close(socket);
+	return NULL;
 }
 
 static bool server_register_metrics(struct server *server)

@@ -1,7 +1,7 @@
 /* The `health` command: asks the service on this machine for a PONG, over the bus as any peer would. */
 #include "process/process_internal.h"
 
-#include "base/clock.h"
+#include "bus/endpoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,36 +25,30 @@ static bool health_exchange(void *dealer)
 	return heard;
 }
 
-/* Where "address:port" is reached from this machine: all addresses are also this one. */
-static void health_endpoint(const char *listen, const char *colon, char *ret_endpoint, size_t size)
+/* Where the first endpoint of `listen` is reached from this machine: all addresses are also this one. */
+static bool health_address(const struct process_info *self, const char *listen, char ret_address[ENDPOINT_ADDRESS_SIZE])
 {
-	static const char *const all[] = {"", "*", "0.0.0.0", "[::]", "::"};
-	int len = (int)(colon - listen);
-	bool any = false;
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		any = any || (strlen(all[i]) == (size_t)len && memcmp(listen, all[i], (size_t)len) == 0);
-	if (any)
-		snprintf(ret_endpoint, size, "tcp://127.0.0.1%s", colon);
-	else
-		snprintf(ret_endpoint, size, "tcp://%s", listen);
+	struct endpoint endpoint = {.host = "*", .port = self->port};
+	if (listen[0] && endpoint_next(&listen, &endpoint) != ST_OK)
+		return false;
+	if (strcmp(endpoint.host, "*") == 0 || strcmp(endpoint.host, "0.0.0.0") == 0)
+		snprintf(endpoint.host, sizeof(endpoint.host), "127.0.0.1");
+	else if (strcmp(endpoint.host, "::") == 0)
+		snprintf(endpoint.host, sizeof(endpoint.host), "::1");
+	endpoint_address(&endpoint, false, ret_address);
+	return true;
 }
 
 int process_health(const struct bus_config *config, const char *listen)
 {
-	char endpoint[192], first[128];
-	snprintf(first, sizeof(first), "%.*s", (int)strcspn(listen, ","), listen);
-	const char *colon = strrchr(first, ':');
-	if (strncmp(first, "ipc://", 6) == 0)
-		snprintf(endpoint, sizeof(endpoint), "%s", first);
-	else if (colon)
-		health_endpoint(first, colon, endpoint, sizeof(endpoint));
-	else
-		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", config->self->port);
+	char address[ENDPOINT_ADDRESS_SIZE];
+	if (!health_address(config->self, listen, address))
+		return 1;
 	void *context = zmq_ctx_new();
 	void *dealer = zmq_socket(context, ZMQ_DEALER);
 	bus_socket_prepare(dealer, 0);
 	bus_socket_curve_client(dealer, config->public_key, config->secret_key, config->public_key);
-	bool healthy = zmq_connect(dealer, endpoint) == 0 && health_exchange(dealer);
+	bool healthy = zmq_connect(dealer, address) == 0 && health_exchange(dealer);
 	zmq_close(dealer);
 	zmq_ctx_term(context);
 	return healthy ? 0 : 1;

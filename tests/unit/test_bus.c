@@ -143,12 +143,15 @@ static int port_find(void)
 	}
 }
 
+static char listen_first[32]; /* where the first replica listens; "" = any free port */
 static char public_dirs[REPLICAS + 1][96];
 
 static void replica_begin(struct bus_scene *scene, int index)
 {
 	struct replica_scene *replica = &scene->replicas[index];
 	keys_load(scene->dir, "audit", &replica->config, public_dirs[index]);
+	if (index == 0 && listen_first[0])
+		snprintf(replica->listen, sizeof(replica->listen), "%s", listen_first);
 	if (!replica->listen[0])
 		snprintf(replica->listen, sizeof(replica->listen), "127.0.0.1:%d", port_find());
 	replica->run =
@@ -436,6 +439,38 @@ Test(bus, health_asks_at_the_address_that_is_listened_on)
 	snprintf(other, sizeof(other), "0.0.0.0:%s", strrchr(scene.replicas[0].listen, ':') + 1);
 	cr_expect_eq(process_health(&scene.replicas[0].config, other), 0, "all addresses: any will do");
 	scene_end(&scene, 2);
+}
+
+Test(bus, runs_on_an_address_of_ip_6)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	char any[32];
+	int port = port_find();
+	snprintf(listen_first, sizeof(listen_first), "[::1]:%d", port);
+	scene_begin(&scene, "gateway", 1);
+	cr_assert_eq(client_replicas_up(scene.client, PROCESS_AUDIT), 1);
+	cr_expect_eq(verify_call(&scene, 0, US_PER_SEC, &call), ST_OK);
+	cr_expect_eq(process_health(&scene.replicas[0].config, scene.replicas[0].listen), 0);
+	snprintf(any, sizeof(any), "[::]:%d", port);
+	cr_expect_eq(process_health(&scene.replicas[0].config, any), 0, "all addresses: any will do");
+	scene_end(&scene, 1);
+}
+
+Test(bus, an_endpoint_that_is_none_is_not_listened_on)
+{
+	struct bus_scene scene;
+	scene_begin(&scene, "gateway", 1);
+	struct replica_scene *other = &scene.replicas[1];
+	keys_load(scene.dir, "audit", &other->config, public_dirs[1]);
+	other->run = (struct process){.service = &audit_like, .loop = loop_new(), .server = &other->server};
+	other->server.run = &other->run;
+	cr_expect_eq(server_start(&other->server, &other->config, "127.0.0.1:nothing"), ST_UNAVAILABLE);
+	cr_expect_eq(process_health(&other->config, "127.0.0.1:nothing"), 1);
+	zap_stop(&other->server.zap);
+	free(other->server.by_method);
+	loop_free(&other->run.loop);
+	scene_end(&scene, 1);
 }
 
 static int command_probe(struct cfg *cfg, int argc, char **argv)
