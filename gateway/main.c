@@ -4,13 +4,13 @@
 #include "base/log.h"
 #include "bus/bus_config.h"
 #include "front/gateway.h"
-#include "front/keyset.h"
 #include "http/server.h"
 #include "local/follower.h"
 #include "local/health_command.h"
 #include "local/local.h"
 #include "loop/loop.h"
 #include "loop/memory.h"
+#include "tokens/keyset.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -79,6 +79,7 @@ static void *process_run_loop(void *arg)
 	if (gateway->client != NULL) {
 		client_subscribe(gateway->client, PROCESS_AUDIT, "", 0, feed_hint, gateway->feed);
 		gateway->follow = ledger_follow(gateway, process->loop, gateway->token_lifetime_sec);
+		token_checker_follow(gateway->tokens, gateway->follow);
 	}
 	memory_settle_when_idle(process->loop);
 	sem_post(&process->loop_started);
@@ -100,7 +101,6 @@ static enum status process_make_memory(struct gateway_process *process)
 	id_format("gwy", &instance, gateway->instance);
 	gateway->body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES");
 	gateway->import_max_bytes = cfg_int(cfg, "DENIZEN_IMPORT_BYTES");
-	gateway->issuer = cfg_text(cfg, "DENIZEN_ISSUER");
 	gateway->key_limiter = limiter_new(rate, rate);
 	gateway->failure_limiter = limiter_new(failures, failures * FAILURE_BURST_SEC);
 	gateway->revocation = revocation_new(keep_sec * US_PER_SEC);
@@ -123,8 +123,9 @@ static enum status process_start_bus(struct gateway_process *process)
 	process->loop = loop_new();
 	gateway->authn = authn_new(gateway->failure_limiter);
 	gateway->keysets = keysets_new();
-	gateway->introspect = introspect_new(gateway);
-	if (gateway->authn == NULL || !gateway->keysets || gateway->introspect == NULL)
+	gateway->tokens = token_checker_new(cfg_text(process->cfg, "DENIZEN_ISSUER"), gateway->token_lifetime_sec,
+	                                    gateway->revocation, gateway->keysets);
+	if (!gateway->authn || !gateway->keysets || !gateway->tokens)
 		return ST_UNAVAILABLE;
 	sem_init(&process->loop_started, 0, 0);
 	if (pthread_create(&process->loop_thread, NULL, process_run_loop, process) != 0)

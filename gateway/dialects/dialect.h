@@ -3,16 +3,18 @@
 #pragma once
 
 #include "bus/method.h"
-#include "http/request.h"
+#include "dialects/credential.h"
 
 #include <stdatomic.h>
 
 /* A row of a dialect's table. */
 struct dialect_route {
-	const char *verb;       /* "GET"; HEAD is answered from GET */
-	const char *path;       /* "/v1/users/{user_id}" */
-	uint32_t method;        /* M_...: what it calls; 0 = no method of the contract */
-	const char *permission; /* "users:read"; "none" = public */
+	const char *verb;        /* "GET"; HEAD is answered from GET */
+	const char *path;        /* "/v1/users/{user_id}" */
+	uint32_t method;         /* M_...: what it calls; 0 = no method of the contract */
+	unsigned accepts;        /* CALLER_BITs of who may call; 0 = a public route */
+	const char *permission;  /* "users:read"; "none" = whoever is accepted */
+	bool credential_in_body; /* the caller is known only when the body is read */
 	/* Builds the message to send from path, query, headers and body. NULL with a row that has answer. On failure it has called
 	 * http_fail. */
 	enum status (*map_in)(struct exchange *exchange, ProtobufCMessage **ret_request);
@@ -39,6 +41,8 @@ struct dialect {
 	const struct dialect_route *routes; /* ended by a row without verb; NULL = none */
 	/* Makes the row of a method of the contract; false = it has none. NULL = the dialect has only the rows above. */
 	bool (*method_route)(const struct method *method, struct dialect_route *ret_row);
+	/* Finds what the request presents, without looking anything up. False when there is nothing acceptable. */
+	bool (*credential)(struct exchange *exchange, struct credential *ret_credential);
 	/* Prints exchange->failure: status, headers, body. */
 	void (*print_failure)(struct exchange *exchange);
 };
@@ -50,7 +54,7 @@ struct route {
 	struct dialect_route row;
 	const struct dialect *dialect;
 	const struct method *method;         /* NULL = no method of the contract */
-	uint64_t permission;                 /* bit of row.permission; 0 = public */
+	uint64_t permission;                 /* bit of row.permission; 0 = none */
 	const char *params[HTTP_PARAMS_MAX]; /* names, in the order of the path */
 	_Atomic(struct metric *) seconds[ROUTE_STATUSES];
 };

@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define SETS 2048
 #define WAYS 5
@@ -22,7 +21,7 @@ struct authn_entry {
 	uint8_t hash[SHA256_SIZE];
 	int64_t fresh_until_us; /* monotonic; 0 = empty */
 	bool known;             /* false: the secret belongs to no key */
-	struct principal principal;
+	struct caller caller;
 };
 
 struct authn {
@@ -96,66 +95,6 @@ static uint64_t authn_permissions(const struct authn *authn, const Identity__Res
 	return bits;
 }
 
-/* RFC 4648 section 4 with padding, as HTTP Basic uses it. Returns the length or -1. */
-static int authn_base64(const char *text, char *ret_data, size_t size)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t len = strlen(text);
-	size_t used = 0;
-	uint32_t word = 0;
-	if (len == 0 || len % 4 != 0 || len / 4 * 3 > size)
-		return -1;
-	size_t pad = text[len - 1] == '=' ? (text[len - 2] == '=' ? 2 : 1) : 0;
-	for (size_t i = 0; i < len; i++) {
-		const char *at = i < len - pad ? strchr(alphabet, text[i]) : alphabet;
-		if (at == NULL)
-			return -1;
-		word = word << 6 | (uint32_t)(at - alphabet);
-		if (i % 4 != 3)
-			continue;
-		for (int shift = 16; shift >= 0; shift -= 8)
-			ret_data[used++] = (char)(word >> shift & 0xff);
-		word = 0;
-	}
-	return (int)(used - pad);
-}
-
-static bool authn_parse_basic(const char *text, struct credential *ret_credential)
-{
-	char pair[192];
-	bool ok = false;
-	int len = strlen(text) < 240 ? authn_base64(text, pair, sizeof(pair) - 1) : -1;
-	if (len <= 0 || memchr(pair, '\0', (size_t)len) != NULL)
-		goto out;
-	pair[len] = '\0';
-	char *colon = strchr(pair, ':');
-	if (colon == NULL || colon == pair || colon - pair >= ID_TEXT_SIZE || strlen(colon + 1) >= CREDENTIAL_SIZE)
-		goto out;
-	*colon = '\0';
-	memcpy(ret_credential->key_id, pair, (size_t)(colon - pair) + 1);
-	memcpy(ret_credential->secret, colon + 1, strlen(colon + 1) + 1);
-	ok = secret_text_valid("dcs", ret_credential->secret);
-out:
-	secret_wipe(pair, sizeof(pair));
-	return ok;
-}
-
-bool authn_parse(const char *authorization, struct credential *ret_credential)
-{
-	memset(ret_credential, 0, sizeof(*ret_credential));
-	if (authorization == NULL)
-		return false;
-	if (strncasecmp(authorization, "Basic ", 6) == 0)
-		return authn_parse_basic(authorization + 6 + strspn(authorization + 6, " "), ret_credential);
-	if (strncasecmp(authorization, "Bearer ", 7) != 0)
-		return false;
-	const char *secret = authorization + 7 + strspn(authorization + 7, " ");
-	if (strlen(secret) >= CREDENTIAL_SIZE)
-		return false;
-	memcpy(ret_credential->secret, secret, strlen(secret) + 1);
-	return secret_text_valid("dmk", secret) || secret_text_valid("dak", secret);
-}
-
 static size_t authn_set(const uint8_t hash[SHA256_SIZE])
 {
 	uint64_t word;
@@ -214,7 +153,7 @@ void authn_forget(struct authn *authn, const char *key_id)
 			struct authn_entry *entry = &authn->sets[set][i];
 			if (entry->fresh_until_us == 0)
 				continue;
-			if (key_id == NULL || strcmp(entry->principal.key_id, key_id) == 0)
+			if (key_id == NULL || strcmp(entry->caller.id, key_id) == 0)
 				*entry = (struct authn_entry){0};
 		}
 		pthread_mutex_unlock(&authn->locks[set % LOCKS]);
@@ -228,7 +167,7 @@ static void authn_entry_fill(const struct authn *authn, const Identity__ResolveK
 	int64_t now_us = clock_monotonic_us();
 	ret_entry->fresh_until_us = now_us + FRESH_US;
 	ret_entry->known = reply->project_id.len == ID_SIZE && reply->key_id != NULL &&
-	                   strlen(reply->key_id) < sizeof(ret_entry->principal.key_id);
+	                   strlen(reply->key_id) < sizeof(ret_entry->caller.id);
 	if (reply->has_expires_at_us) {
 		int64_t left_us = reply->expires_at_us - clock_wall_us();
 		if (left_us <= 0)
@@ -240,10 +179,10 @@ static void authn_entry_fill(const struct authn *authn, const Identity__ResolveK
 		ret_entry->fresh_until_us = now_us + NEGATIVE_US;
 		return;
 	}
-	memcpy(ret_entry->principal.project.bytes, reply->project_id.data, ID_SIZE);
-	memcpy(ret_entry->principal.key_id, reply->key_id, strlen(reply->key_id) + 1);
-	ret_entry->principal.platform = reply->platform;
-	ret_entry->principal.permissions = authn_permissions(authn, reply);
+	memcpy(ret_entry->caller.project.bytes, reply->project_id.data, ID_SIZE);
+	memcpy(ret_entry->caller.id, reply->key_id, strlen(reply->key_id) + 1);
+	ret_entry->caller.platform = reply->platform;
+	ret_entry->caller.permissions = authn_permissions(authn, reply);
 }
 
 static enum status authn_resolve(struct authn *authn, struct exchange *exchange, struct authn_entry *entry)
@@ -295,23 +234,15 @@ static enum status authn_look_up(struct authn *authn, struct exchange *exchange,
 	return authn_resolve(authn, exchange, entry);
 }
 
-enum status authn_check(struct authn *authn, struct exchange *exchange)
+enum status authn_check(struct authn *authn, struct exchange *exchange, const struct credential *credential)
 {
-	struct credential credential;
 	struct authn_entry entry = {0};
-	bool parsed = authn_parse(http_header_find(&exchange->request, "Authorization"), &credential);
-	if (parsed)
-		secret_sha256(credential.secret, strlen(credential.secret), entry.hash);
-	secret_wipe(credential.secret, sizeof(credential.secret));
-	if (!parsed)
-		return http_fail(exchange, ST_UNAUTHENTICATED, NULL, NULL);
+	secret_sha256(credential->text, strlen(credential->text), entry.hash);
 	enum status status = authn_look_up(authn, exchange, &entry);
 	if (status != ST_OK)
 		return status;
-	if (!entry.known)
+	if (!entry.known || (credential->name && strcmp(credential->name, entry.caller.id) != 0))
 		return authn_refuse(authn, exchange);
-	if (credential.key_id[0] != '\0' && strcmp(credential.key_id, entry.principal.key_id) != 0)
-		return authn_refuse(authn, exchange);
-	exchange->principal = entry.principal;
+	exchange->caller = entry.caller;
 	return ST_OK;
 }

@@ -6,15 +6,14 @@
 #include "front/authn.h"
 #include "front/limiter.h"
 #include "front/mount.h"
-#include "front/revocation.h"
 #include "front/route.h"
 #include "ledger/follow.h"
+#include "tokens/token_check.h"
 
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-struct introspect;
 struct keysets;
 /* A method that the gateway answers itself or in its own way. */
 struct local_method {
@@ -32,13 +31,12 @@ struct gateway {
 	struct limiter *failure_limiter;
 	struct revocation *revocation;
 	struct keysets *keysets;
-	struct introspect *introspect;
+	struct token_checker *tokens;
 	struct feed *feed;
 	struct address_list trusted_proxies;
 	struct mounts *mounts;
 	int64_t body_max_bytes, import_max_bytes;
 	sem_t large_bodies;         /* room for requests with large bodies */
-	const char *issuer;         /* base URL of token issuers */
 	int64_t token_lifetime_sec; /* so long revocations are remembered: a token that lives longer is not believed */
 	char instance[ID_TEXT_SIZE];
 	atomic_bool draining;

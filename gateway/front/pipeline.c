@@ -4,8 +4,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "calls/upstream.h"
+#include "front/authenticate.h"
 #include "front/cors.h"
-#include "front/upstream.h"
 #include "http/guard.h"
 #include "http/problem.h"
 
@@ -140,29 +141,30 @@ static void pipeline_count(const struct exchange *exchange)
 	int64_t took_us = clock_monotonic_us() - exchange->started_us;
 	metric_observe_us(metric, took_us);
 	log_event(LOG_DEBUG, "request", "verb", exchange->request.verb, "route", route->row.path, "status",
-	          LOG_NUM(http), "key", exchange->principal.key_id, "client", exchange->client, "took_us",
-	          LOG_NUM(took_us), NULL);
+	          LOG_NUM(http), "key", exchange->caller.id, "client", exchange->client, "took_us", LOG_NUM(took_us),
+	          NULL);
 }
 
 /* A public route names its project in the path, if at all. */
 static enum status pipeline_public(struct exchange *exchange)
 {
 	const char *project = http_param_find(exchange, "project_id");
-	if (project != NULL && !id_parse("prj", project, &exchange->principal.project))
+	if (project != NULL && !id_parse("prj", project, &exchange->caller.project))
 		return http_fail(exchange, ST_NOT_FOUND, NULL, NULL);
 	return ST_OK;
 }
 
+/* Who asks, whether the rate allows it, and whether the caller may. */
 static enum status pipeline_authorize(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
-	uint64_t needed = exchange->route->permission;
-	if (needed == 0)
+	const struct route *route = exchange->route;
+	if (route->row.accepts == 0)
 		return pipeline_public(exchange);
-	enum status status = authn_check(gateway->authn, exchange);
+	enum status status = authenticate(exchange);
 	if (status != ST_OK)
 		return status;
-	const char *key = exchange->principal.key_id;
+	const char *key = exchange->caller.id;
 	uint32_t wait_ms = limiter_take(gateway->key_limiter, key, strlen(key), 1);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL,
@@ -170,10 +172,9 @@ static enum status pipeline_authorize(struct exchange *exchange)
 		exchange->failure.retry_after_ms = wait_ms;
 		return ST_RESOURCE_EXHAUSTED;
 	}
-	if ((exchange->principal.permissions & needed) == 0)
-		return http_fail(
-		    exchange, ST_PERMISSION_DENIED, NULL,
-		    arena_printf(exchange->arena, "This key does not carry %s", exchange->route->row.permission));
+	if (route->permission && !(exchange->caller.permissions & route->permission))
+		return http_fail(exchange, ST_PERMISSION_DENIED, NULL,
+		                 arena_printf(exchange->arena, "This key does not carry %s", route->row.permission));
 	return ST_OK;
 }
 
@@ -257,17 +258,20 @@ static enum status pipeline_mount(struct exchange *exchange)
 
 static enum status pipeline_run(struct exchange *exchange)
 {
-	struct gateway *gateway = exchange->gateway;
 	enum status status = pipeline_mount(exchange);
 	if (status == ST_OK)
 		status = route_find(exchange->mount->routes, exchange);
-	if (status == ST_OK)
+	if (status != ST_OK)
+		return status;
+	const struct route *route = exchange->route;
+	if (!route->row.credential_in_body)
 		status = pipeline_authorize(exchange);
 	if (status == ST_OK)
 		status = pipeline_check_coding(exchange);
-	bool streams = exchange->route && exchange->route->method && exchange->route->method->stream;
-	if (status == ST_OK && !streams)
-		status = http_read_body(exchange, gateway->body_max_bytes);
+	if (status == ST_OK && !(route->method && route->method->stream))
+		status = http_read_body(exchange, exchange->gateway->body_max_bytes);
+	if (status == ST_OK && route->row.credential_in_body)
+		status = pipeline_authorize(exchange);
 	if (status != ST_OK)
 		return status;
 	return exchange->body.len > LARGE_BODY_BYTES ? pipeline_execute_large(exchange) : pipeline_execute(exchange);
@@ -300,6 +304,7 @@ void pipeline_serve(struct exchange *exchange)
 	char client[ADDRESS_TEXT_SIZE];
 	http_client(&exchange->request, &exchange->gateway->trusted_proxies, client);
 	exchange->client = client;
+	exchange->services = exchange->gateway->client;
 	log_set_trace(exchange->trace);
 	enum status status = pipeline_run(exchange);
 	if (status != ST_OK && !exchange->response.started)

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/secret.h"
 #include "base/status.h"
+#include "http/caller.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #define HTTP_REQUEST_ID_SIZE 33
 #define HTTP_RESPONSE_HEADERS_MAX 8
 
+struct client;
 struct gateway;
 struct mount;
 struct route;
@@ -60,15 +62,7 @@ struct http_response {
 	bool broken;          /* streaming: the peer is gone */
 };
 
-/* Who calls: an authenticated key. */
-struct principal {
-	struct id project;
-	char key_id[ID_TEXT_SIZE];
-	uint64_t permissions; /* bit by authn_permission_bit */
-	bool platform;        /* may administer projects */
-};
-
-/* Why a request is refused; printed by the route's dialect. */
+/* Why a request is refused; printed by the mount's dialect. */
 struct failure {
 	enum status status;
 	const char *field;  /* NULL = none */
@@ -85,6 +79,7 @@ struct http_param {
 /* One request on its way through the gateway. Owned by server.c, reused for later requests. */
 struct exchange {
 	struct gateway *gateway;
+	struct client *services; /* the way to them */
 	struct http_request request;
 	struct http_response response;
 	struct arena *arena;
@@ -93,7 +88,7 @@ struct exchange {
 	const struct route *route; /* NULL until found */
 	struct http_param params[HTTP_PARAMS_MAX];
 	size_t param_count;
-	struct principal principal;
+	struct caller caller;
 	const char *client; /* address of the client: the peer, or what a trusted proxy says */
 	uint8_t trace[16];
 	char request_id[HTTP_REQUEST_ID_SIZE];

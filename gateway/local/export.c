@@ -2,7 +2,7 @@
 #include "local/local.h"
 
 #include "audit.pb-c.h"
-#include "front/upstream.h"
+#include "calls/upstream.h"
 #include "gateway.pb-c.h"
 #include "identity.pb-c.h"
 #include "json/pbjson.h"

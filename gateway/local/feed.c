@@ -3,7 +3,7 @@
 
 #include "audit.pb-c.h"
 #include "base/clock.h"
-#include "front/upstream.h"
+#include "calls/upstream.h"
 #include "http/problem.h"
 
 #include <pthread.h>
@@ -113,7 +113,7 @@ static enum status feed_read(struct exchange *exchange, Audit__ReadEventsRequest
                              ProtobufCMessage **ret_reply)
 {
 	struct feed *feed = exchange->gateway->feed;
-	struct feed_bucket *bucket = feed_bucket(feed, exchange->principal.project.bytes);
+	struct feed_bucket *bucket = feed_bucket(feed, exchange->caller.project.bytes);
 	for (;;) {
 		uint64_t generation = feed_generation(bucket);
 		enum status status = upstream_send(exchange, M_AUDIT_READ_EVENTS, &request->base, ret_reply);
@@ -159,7 +159,7 @@ static enum status feed_run(struct exchange *exchange, ProtobufCMessage **ret_re
 	request->wait = 0;
 	if (wait_sec == 0)
 		return feed_read(exchange, request, 0, ret_reply);
-	struct feed_bucket *bucket = feed_bucket(feed, exchange->principal.project.bytes);
+	struct feed_bucket *bucket = feed_bucket(feed, exchange->caller.project.bytes);
 	if (!feed_enter(feed, bucket)) {
 		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "Too many requests wait for events at this gateway");
 		exchange->failure.retry_after_ms = RETRY_AFTER_MS;

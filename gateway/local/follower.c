@@ -30,7 +30,7 @@ static void ledger_signing_keys_changed(struct gateway *gateway, const Audit__Le
 {
 	struct id project;
 	if (id_parse("prj", entry->project_id, &project))
-		introspect_forget_keys(gateway->introspect, &project);
+		token_checker_forget_keys(gateway->tokens, &project);
 }
 
 static const struct {

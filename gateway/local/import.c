@@ -1,7 +1,7 @@
 /* POST /v1/users/import: NDJSON in, NDJSON out, in batches; memory is bounded by the batches in flight. */
 #include "local/local.h"
 
-#include "front/upstream.h"
+#include "calls/upstream.h"
 #include "identity.pb-c.h"
 #include "local/import_batch.h"
 #include "json/pbjson.h"

@@ -108,7 +108,7 @@ static void import_batch_send(struct import_batch *batch)
 {
 	const struct exchange *exchange = batch->job->exchange;
 	Identity__ImportUsersRequest request = IDENTITY__IMPORT_USERS_REQUEST__INIT;
-	struct client_call call = {.project = exchange->principal.project, .actor = exchange->principal.key_id};
+	struct client_call call = {.project = exchange->caller.project, .actor = exchange->caller.id};
 	char label[32];
 	uint8_t hash[SHA256_SIZE];
 	snprintf(label, sizeof(label), "import-%u", batch->entries[0].line);

@@ -1,7 +1,7 @@
 /* GET /v1/projects/{project_id}/jwks.json, answered from memory; anyone may ask, and keep the answer. */
 #include "local/local.h"
 
-#include "front/keyset.h"
+#include "tokens/keyset.h"
 
 #include <string.h>
 
@@ -11,7 +11,7 @@ static enum status jwks_find(struct exchange *exchange, struct keyset **ret_keys
 	struct gateway *gateway = exchange->gateway;
 	struct keysets_want want = {0};
 	size_t len = strlen(exchange->client);
-	uint32_t wait_ms = keysets_holds(gateway->keysets, &exchange->principal.project)
+	uint32_t wait_ms = keysets_holds(gateway->keysets, &exchange->caller.project)
 	                       ? 0
 	                       : limiter_take(gateway->failure_limiter, exchange->client, len, 0);
 	if (wait_ms > 0) {

@@ -7,10 +7,6 @@
 extern const struct local_method local_methods[];
 
 /* ---- POST /v1/tokens/introspect (introspect.c) ---- */
-struct introspect *introspect_new(struct gateway *gateway);
-void introspect_free(struct introspect **introspect);
-/* Signing keys of a project changed: they are read again, and its tokens checked again. project NULL = of all. Any thread. */
-void introspect_forget_keys(struct introspect *introspect, const struct id *project);
 void introspect_serve(struct exchange *exchange);
 
 /* ---- GET /v1/projects/{project_id}/jwks.json (jwks.c) ---- */

@@ -192,3 +192,43 @@ enum status h_refresh_session(struct call *call, const Session__RefreshSessionRe
 	secret_wipe(&next, sizeof(next));
 	return status;
 }
+
+/* A token is believed for as long as it could be exchanged. Nothing is spent, and a spent one is only refused: whoever exchanges it is
+ * judged. */
+enum status h_resolve_refresh_token(struct call *call, const Session__ResolveRefreshTokenRequest *request,
+                                    Session__ResolveRefreshTokenReply *reply)
+{
+	const struct session_state *state = call->run->state;
+	struct refresh refresh = {.store = service_session_store(call)};
+	struct session_row *row = &refresh.row;
+	Identity__Authorization *auth = NULL;
+	int64_t now_us = clock_wall_us();
+
+	if (!request->refresh_token || request->refresh_token[0] == '\0')
+		return call_fail(call, ST_INVALID_ARGUMENT, "refresh_token", "Must be given");
+	enum status status = refresh_parse(&state->keys, &call->project, request->refresh_token, &refresh.token);
+	if (status != ST_OK)
+		return call_fail(call, status, "refresh_token", "Not a refresh token of this project");
+	refresh_hash(&refresh.token, refresh.hash);
+	status = store_read_session(&refresh.store, &refresh.token.session, row);
+	secret_wipe(&refresh.token, sizeof(refresh.token));
+	secret_wipe(request->refresh_token, strlen(request->refresh_token));
+	if (status != ST_OK)
+		return status == ST_NOT_FOUND ? ST_INVALID_TOKEN : status;
+	bool is_current = secret_equal(refresh.hash, row->current_hash, SHA256_SIZE);
+	bool is_previous = row->has_previous && secret_equal(refresh.hash, row->previous_hash, SHA256_SIZE);
+	if (row->ended_at_us != 0 || row->expires_at_us <= now_us)
+		return refuse_ended(call, &refresh, is_current);
+	if (rules_place_token(is_current, is_previous, row->rotated_at_us, now_us) == RULES_TOKEN_REUSED)
+		return call_fail(call, ST_INVALID_TOKEN, "", "The token was used before");
+	status = service_authorize(call, &row->user, &auth);
+	if (status == ST_NOT_FOUND || (status == ST_OK && row->epoch < auth->epoch))
+		return call_fail(call, ST_INVALID_TOKEN, "", "The session has ended");
+	if (status != ST_OK)
+		return status;
+	if (auth->status != IDENTITY__USER_STATUS__USER_STATUS_ACTIVE)
+		return call_fail(call, ST_ACCOUNT_DISABLED, "", "The session has ended");
+	reply->user_id = auth->user_id;
+	reply->session_id = call_id_text(call, "ses", &row->id);
+	return reply->session_id ? ST_OK : ST_RESOURCE_EXHAUSTED;
+}

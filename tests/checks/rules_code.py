@@ -39,9 +39,11 @@ ROOMS = {
     },
     "gateway": {
         "http": [],
-        "dialects": ["http"],
-        "front": ["http", "dialects"],
-        "local": ["http", "dialects", "front"],
+        "calls": ["http"],
+        "tokens": ["http", "calls"],
+        "dialects": ["http", "calls"],
+        "front": ["http", "calls", "tokens", "dialects"],
+        "local": ["http", "calls", "tokens", "dialects", "front"],
     },
 }
 

@@ -131,6 +131,50 @@ Test(session_refresh_store, users_who_may_nothing_lose_the_session)
 	cr_assert_eq(ask_number("SELECT count(*) FROM session WHERE ended_at_us IS NULL"), 0);
 }
 
+/* Whose token it is; ret_user may be NULL. */
+static enum status resolve(const char *token, char ret_user[ID_TEXT_SIZE])
+{
+	Session__ResolveRefreshTokenRequest request = SESSION__RESOLVE_REFRESH_TOKEN_REQUEST__INIT;
+	struct job job = make_job(M_SESSION_RESOLVE_REFRESH_TOKEN, NULL, &request.base);
+	request.refresh_token = arena_strdup(job.call.arena, token);
+	run_jobs(&job, 1);
+	const Session__ResolveRefreshTokenReply *reply = (const Session__ResolveRefreshTokenReply *)job.reply;
+	if (job.status == ST_OK && ret_user)
+		strncpy(ret_user, reply->user_id, ID_TEXT_SIZE);
+	if (job.status == ST_OK)
+		cr_assert_eq(strncmp(reply->session_id, "ses_", 4), 0);
+	arena_free(&job.call.arena);
+	return job.status;
+}
+
+/* A credential is believed as long as it could be exchanged, and asking spends nothing. */
+Test(session_refresh_store, a_token_names_its_user)
+{
+	char first[REFRESH_TEXT_SIZE], second[REFRESH_TEXT_SIZE], user[ID_TEXT_SIZE] = "";
+
+	cr_assert_eq(sign_in("ann", "right", NULL, first), ST_OK);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(resolve(first, user), ST_OK);
+	cr_assert_str_eq(user, world.user_id);
+	cr_assert_eq(ask_number("SELECT generation FROM session"), 1);
+	cr_assert_eq(refresh(first, second), ST_OK);
+	cr_assert_eq(resolve(second, NULL), ST_OK);
+	cr_assert_eq(resolve(first, NULL), ST_OK, "its successor may still be on its way");
+	execute(world.owner, "UPDATE session SET rotated_at_us = rotated_at_us - 11000000");
+	cr_assert_eq(resolve(first, NULL), ST_INVALID_TOKEN);
+	cr_assert_eq(resolve(second, NULL), ST_OK, "a spent one that is shown ends nothing");
+	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_DISABLED;
+	cr_assert_eq(resolve(second, NULL), ST_ACCOUNT_DISABLED);
+	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE;
+	world.epoch++;
+	cr_assert_eq(resolve(second, NULL), ST_INVALID_TOKEN);
+	world.epoch--;
+	execute(world.owner, "UPDATE session SET expires_at_us = 1");
+	cr_assert_eq(resolve(second, NULL), ST_INVALID_TOKEN);
+	cr_assert_eq(resolve("drt_nonsense", NULL), ST_INVALID_TOKEN);
+	cr_assert_eq(resolve("", NULL), ST_INVALID_ARGUMENT);
+}
+
 Test(session_refresh_store, lifetimes)
 {
 	char token[REFRESH_TEXT_SIZE];

@@ -4,38 +4,17 @@
 #include "bus/method.h"
 #include "front/authn.h"
 #include "front/limiter.h"
-#include "front/revocation.h"
-#include "front/token_cache.h"
 #include "http/problem.h"
 #include "http/request.h"
 #include "http/server.h"
 #include "local/metrics_merge.h"
+#include "tokens/revocation.h"
+#include "tokens/token_cache.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-Test(gateway_memory, authorization)
-{
-	struct credential credential;
-	char secret[SECRET_TEXT_SIZE], header[256];
-	secret_init();
-	secret_new_text("dmk", secret);
-	snprintf(header, sizeof(header), "Bearer %s", secret);
-	cr_assert(authn_parse(header, &credential));
-	cr_assert_str_eq(credential.secret, secret);
-	snprintf(header, sizeof(header), "bearer   %s", secret);
-	cr_assert(authn_parse(header, &credential));
-	header[strlen(header) - 1] ^= 1;
-	cr_assert_not(authn_parse(header, &credential), "the checksum is wrong");
-	static const char *const bad[] = {
-	    "",        "Bearer",     "Bearer ",    "Bearer x", "Basic",      "Basic ",
-	    "Basic =", "Basic ====", "Basic YTpi", "Digest x", "Basic YTo=", "Basic AAAA"};
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		cr_assert_not(authn_parse(bad[i], &credential), "%s", bad[i]);
-	cr_assert_not(authn_parse(NULL, &credential));
-}
 
 /* A client may send the header itself; the line that the proxy added comes after it. */
 Test(gateway_memory, client_behind_a_proxy)

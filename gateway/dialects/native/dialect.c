@@ -268,6 +268,20 @@ static void native_map_out(struct exchange *exchange, const ProtobufCMessage *re
 	pbjson_print(reply, &response->body);
 }
 
+/* "Bearer dmk_...", "Bearer dak_..." or Basic with a client's id and secret. */
+static bool native_credential(struct exchange *exchange, struct credential *ret_credential)
+{
+	const char *text = credential_bearer(exchange);
+	enum credential_kind wanted = CREDENTIAL_KEY;
+	const char *name = NULL;
+	if (!text && credential_basic(exchange, &name, &text))
+		wanted = CREDENTIAL_CLIENT;
+	if (!text || credential_classify(text) != wanted)
+		return false;
+	*ret_credential = (struct credential){.kind = wanted, .text = text, .name = name};
+	return true;
+}
+
 /* Every method that declares a path. */
 static bool native_method_route(const struct method *method, struct dialect_route *ret_row)
 {
@@ -276,6 +290,7 @@ static bool native_method_route(const struct method *method, struct dialect_rout
 	*ret_row = (struct dialect_route){.verb = method->http_verb,
 	                                  .path = method->http_path,
 	                                  .method = method->id,
+	                                  .accepts = strcmp(method->permission, "none") == 0 ? 0 : CALLER_KEYS,
 	                                  .permission = method->permission,
 	                                  .map_in = native_map_in,
 	                                  .map_out = native_map_out};
@@ -291,4 +306,5 @@ const struct dialect native_dialect = {
              .exposed = "Denizen-Sequence, ETag, Location, Retry-After, X-Request-Id",
              .max_age_sec = 600},
     .method_route = native_method_route,
+    .credential = native_credential,
     .print_failure = problem_print};

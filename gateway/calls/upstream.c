@@ -1,7 +1,5 @@
 /* From an exchange to the bus and back. */
-#include "front/upstream.h"
-
-#include "front/gateway.h"
+#include "calls/upstream.h"
 
 #include <string.h>
 
@@ -32,7 +30,7 @@ enum status upstream_operation(struct exchange *exchange, uint32_t method, struc
 		return http_fail(exchange, ST_INVALID_ARGUMENT, "Idempotency-Key",
 		                 "Idempotency-Key must be 1 to 255 visible ASCII characters");
 	const struct secret_piece pieces[] = {
-	    {exchange->principal.project.bytes, ID_SIZE}, {&method, sizeof(method)}, {key, strlen(key)}};
+	    {exchange->caller.project.bytes, ID_SIZE}, {&method, sizeof(method)}, {key, strlen(key)}};
 	secret_sha256_pieces(pieces, 3, hash);
 	memcpy(ret_operation->bytes, hash, ID_SIZE);
 	return ST_OK;
@@ -60,7 +58,7 @@ static void upstream_request_hash(const struct exchange *exchange, uint8_t ret_h
 enum status upstream_send(struct exchange *exchange, uint32_t method, const ProtobufCMessage *request,
                           ProtobufCMessage **ret_reply)
 {
-	struct client_call call = {.project = exchange->principal.project, .actor = exchange->principal.key_id};
+	struct client_call call = {.project = exchange->caller.project, .actor = caller_actor(&exchange->caller)};
 	uint8_t hash[SHA256_SIZE];
 	const struct method *facts = method_find(method);
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
@@ -74,7 +72,7 @@ enum status upstream_send(struct exchange *exchange, uint32_t method, const Prot
 			call.operation_hash = hash;
 		}
 	}
-	enum status status = client_send(exchange->gateway->client, &call, method, request, exchange->arena, ret_reply);
+	enum status status = client_send(exchange->services, &call, method, request, exchange->arena, ret_reply);
 	if (status != ST_OK) {
 		(void)http_fail(exchange, status, call.ret_field, call.ret_reason);
 		exchange->failure.retry_after_ms = call.ret_retry_after_ms;

@@ -1,9 +1,9 @@
 /* Public signing keys of projects. */
-#include "front/keyset.h"
+#include "tokens/keyset.h"
 
 #include "base/clock.h"
+#include "calls/upstream.h"
 #include "claims.pb-c.h"
-#include "front/upstream.h"
 #include "json/pbjson.h"
 
 #include <pthread.h>
@@ -198,12 +198,12 @@ static enum status keysets_read(struct keysets *keysets, struct exchange *exchan
 	ProtobufCMessage *reply = NULL;
 	uint64_t generation = keysets_generation(keysets);
 	int64_t now_us = clock_monotonic_us();
-	id_format("prj", &exchange->principal.project, project);
+	id_format("prj", &exchange->caller.project, project);
 	request.project_id = project;
 	enum status status = upstream_send(exchange, M_CLAIMS_GET_JWKS, &request.base, &reply);
 	if (status != ST_OK)
 		return status;
-	struct keyset *keys = keyset_new(&exchange->principal.project, (const Claims__Jwks *)reply);
+	struct keyset *keys = keyset_new(&exchange->caller.project, (const Claims__Jwks *)reply);
 	if (!keys)
 		return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 	keys->read_at_us = now_us;
@@ -268,7 +268,7 @@ static struct keyset *keysets_refresh(struct keysets *keysets, struct exchange *
 enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const struct keysets_want *want,
                         struct keyset **ret_keys)
 {
-	const struct id *project = &exchange->principal.project;
+	const struct id *project = &exchange->caller.project;
 	int64_t asked_us = clock_monotonic_us();
 	struct keyset *keys = keysets_cached(keysets, project);
 	enum keysets_state state = keys ? keysets_judge(keys, want, asked_us) : KEYSETS_LACKING;

@@ -1,5 +1,5 @@
 /* The revocation memory: sharded chained hash tables of ids with the time when they may be forgotten. */
-#include "front/revocation.h"
+#include "tokens/revocation.h"
 
 #include "base/clock.h"
 #include "base/token.h"

@@ -1,5 +1,5 @@
 /* Verified tokens: a set-associative table with one lock per group of sets, bounded in entries and bytes. */
-#include "front/token_cache.h"
+#include "tokens/token_cache.h"
 
 #include "base/clock.h"
 

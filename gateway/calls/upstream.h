@@ -4,7 +4,7 @@
 #include "bus/client.h"
 #include "http/request.h"
 
-/* Sends request as the exchange's principal and waits. On failure exchange->failure is filled (field, reason, retry). A write
+/* Sends request as the exchange's caller and waits. On failure exchange->failure is filled (field, reason, retry). A write
  * carries the operation id of the Idempotency-Key header, or a fresh one. */
 MUST_USE enum status upstream_send(struct exchange *exchange, uint32_t method, const ProtobufCMessage *request,
                                    ProtobufCMessage **ret_reply);

@@ -11,8 +11,9 @@ struct token_cache;
 struct token_state {
 	struct id project, user, session;
 	int64_t epoch;
-	int64_t expires_at_sec; /* since 1970 */
-	uint64_t generation;    /* of the cache when the check began */
+	int64_t expires_at_sec;   /* since 1970 */
+	uint64_t generation;      /* of the cache when the check began */
+	char actor[ID_TEXT_SIZE]; /* of the claim act: who acts in the user's name; "" = nobody */
 };
 
 struct token_cache *token_cache_new(void); /* NULL without memory */
