@@ -67,8 +67,8 @@ class Row:
         self.name = message.name
         self.c_type = f"{''.join(part.capitalize() + '__' for part in file.package.split('.'))}{message.name}"
         self.descriptor = f"{file.package.replace('.', '__')}__{lower_snake(message.name)}__descriptor"
-        table = re.search(r"@table (\w+)", message.comment)
-        self.table = table.group(1) if table else ""
+        table, owner = re.search(r"@table (\w+)", message.comment), re.search(r"@of (\w+)", message.comment)
+        self.table, self.owner = table.group(1) if table else "", owner.group(1) if owner else ""
         enums = {enum.name for enum in file.enums}
         self.fields = sorted(message.fields, key=lambda field: field.number)
         self.index = {field.name: index for index, field in enumerate(self.fields)}
@@ -126,8 +126,14 @@ class File:
                 block[2] += " " + line[2:].strip()
             elif block:
                 block[3].append(line)
-        for place, kind, head, body in self.raw.get(path, []):
-            getattr(self, f"take_{kind}")(place, head, body)
+
+    def take_all(self):
+        """Views and parts may stand in any file, also behind their use."""
+        blocks = [block for path in self.raw for block in self.raw[path]]
+        for wanted in ("view", "part", "name", "together"):
+            for place, kind, head, body in blocks:
+                if kind == wanted:
+                    getattr(self, f"take_{kind}")(place, head, body)
 
     def take_part(self, place, head, body):
         match = re.fullmatch(r"([\w.]+)(?:\(([\w, ]*)\))?", head)
@@ -192,7 +198,7 @@ class File:
             prefix = f"{plain[0]}." if plain else ""
             return ", ".join(row.select[field].replace("$.", prefix) if field in row.select else prefix + field
                              for field in readable if field not in without)
-        writable = [field for field in row.writable(without)]
+        writable = row.writable(without)
         if what == "names":
             return ", ".join(writable)
         if not plain:
@@ -201,7 +207,14 @@ class File:
             return ", ".join(f":{plain[0]}.{field}" for field in writable)
         if what == "set":
             return ", ".join(f"{field} = :{plain[0]}.{field}" for field in writable)
-        raise Refusal(f"{place}: {name}.{what}: there are columns, names, values, set")
+        if what == "from":
+            return ", ".join(f"string_to_array({plain[0]}.{field}, E'\\n')" if row.types[field] == "text[]" else f"{plain[0]}.{field}"
+                             for field in writable)
+        if what == "satellites":
+            key = row.fields[0].name
+            return ", ".join(f"of_{other.table} AS (DELETE FROM {other.table} USING w WHERE {other.table}.project_id = :project AND "
+                             f"{other.table}.{key} = {plain[0]})" for other in self.rows.values() if other.owner == row.name)
+        raise Refusal(f"{place}: {name}.{what}: there are columns, names, values, set, from, satellites")
 
     def expand(self, place, text, one=None):
         for _ in range(50):
@@ -384,6 +397,7 @@ def main(name, out, rows, paths):
     file = File(name, load_rows(rows))
     for path in paths:
         file.read(path)
+    file.take_all()
     for statement in file.statements:
         file.finish(statement)
     for path, text in ((f"{name}_sql.gen.h", header(file)), (f"{name}_sql.gen.c", source(file)), (f"{name}.sql", for_psql(file))):

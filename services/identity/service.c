@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "identity_sql.gen.h"
 #include "rules.h"
 
 #include <stdio.h>
@@ -14,44 +15,20 @@ struct identity_state *identity_state(struct call *call)
 	return call->run->state;
 }
 
-struct store identity_store(struct call *call)
-{
-	return (struct store){
-	    .db = call->run->db, .arena = call->arena, .deadline_us = call->deadline_us, .project = call->project};
-}
-
-struct store_effects identity_effects(struct call *call, const ProtobufCMessage *reply, Events__Event *event)
-{
-	struct store_effects effects = {.at_us = clock_wall_us()};
-	if (event) {
-		struct packed packed = call_event(call, event);
-		effects.event = packed.data;
-		effects.event_len = packed.len;
-		effects.revokes = packed.revokes;
-	}
-	if (reply) {
-		struct operation operation = call_operation(call, reply);
-		effects.operation = &call->operation;
-		effects.method = operation.method;
-		effects.request_hash = operation.request_hash;
-		effects.reply = operation.reply;
-		effects.reply_len = operation.reply_len;
-		effects.at_us = operation.at_us;
-	}
-	return effects;
-}
-
 enum status identity_schema(struct call *call, bool fresh, struct attributes *ret_attributes)
 {
 	struct attributes_cache *cache = identity_state(call)->schemas;
 	struct attributes attributes = {0};
 	if (!fresh && attributes_cache_get(cache, &call->project, call->arena, ret_attributes) == ST_OK)
 		return ST_OK;
-	struct store store = identity_store(call);
-	const char *definitions;
-	enum status status = store_schema_get(&store, &attributes.version, &definitions);
-	if (status == ST_OK)
-		status = attributes_parse(definitions, call->arena, &attributes);
+	struct sql_schema_get_row found;
+	enum status status = call_one(call, &sql_schema_get, NULL, &found);
+	if (status == ST_OK) {
+		attributes.version = found.schema->version;
+		status = attributes_parse(found.schema->definitions, call->arena, &attributes);
+	} else if (status == ST_NOT_FOUND) {
+		status = ST_OK; /* none was ever set: any object is accepted */
+	}
 	if (status == ST_OK) {
 		attributes_cache_put(cache, &call->project, &attributes);
 		*ret_attributes = attributes;
@@ -59,7 +36,7 @@ enum status identity_schema(struct call *call, bool fresh, struct attributes *re
 	return status;
 }
 
-enum status identity_hash_password(struct call *call, const char *field, const char *password, const char **ret_hash)
+enum status identity_hash_password(struct call *call, const char *field, const char *password, char **ret_hash)
 {
 	rules_reason reason = rules_password_check(password);
 	if (reason)
@@ -72,26 +49,11 @@ enum status identity_hash_password(struct call *call, const char *field, const c
 		call->retry_after_ms = made.retry_after_ms;
 	if (status != ST_OK)
 		return status;
-	const char *hash = arena_strdup(call->arena, made.hash);
+	char *hash = arena_strdup(call->arena, made.hash);
 	if (!hash)
 		return ST_RESOURCE_EXHAUSTED;
 	*ret_hash = hash;
 	return ST_OK;
-}
-
-enum status identity_limit(struct call *call, bool present, uint32_t limit, const uint32_t bounds[2], int *ret_limit)
-{
-	if (present && (limit < 1 || limit > bounds[1]))
-		return call_fail(call, ST_INVALID_ARGUMENT, "limit", "It must be between 1 and %u", bounds[1]);
-	*ret_limit = (int)(present ? limit : bounds[0]);
-	return ST_OK;
-}
-
-char *identity_id_text(struct call *call, const char *prefix, const struct id *id)
-{
-	char text[ID_TEXT_SIZE];
-	id_format(prefix, id, text);
-	return arena_strdup(call->arena, text);
 }
 
 /* ---- the process ---- */

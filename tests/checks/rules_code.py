@@ -18,7 +18,7 @@ DOORS = {
     "openssl": (r"openssl/.*|jwt\.h", ["common/base/secret*.c", "common/base/token*.c", "services/claims/jws*.c",
                                        "services/claims/keyring*.c"]),
     "text-libraries": (r"idn2\.h|utf8proc\.h", ["common/base/login.c", "services/identity/rules.c"]),
-    "password-libraries": (r"sodium\.h|argon2\.h|crypt\.h", ["services/identity/password*.c"]),
+    "password-libraries": (r"sodium\.h|argon2\.h|crypt\.h", ["services/identity/credentials/password*.c"]),
 }
 RULES_MAY = {"base/status.h", "base/buf.h", "base/clock.h", "base/arena.h", "base/utf8.h", "json/pbjson.h",
              "json/jvalue.h", "ledger/event.h", "base/secret.h"}   # secret.h: struct id

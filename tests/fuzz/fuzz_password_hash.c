@@ -1,5 +1,5 @@
 /* Fuzz: hash texts of imports. What the parser accepts keeps its bounds; what it refuses is never computed. */
-#include "../../services/identity/password.h"
+#include "../../services/identity/credentials/password.h"
 
 #include <stdint.h>
 #include <stdlib.h>

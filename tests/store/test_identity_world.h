@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../../services/identity/service.h"
+#include "../../services/identity/users/user.h"
 #include "base/clock.h"
 #include "db/migrate.h"
 

@@ -1,7 +1,7 @@
 /* Password hashes: the parser's bounds, every scheme, the pool. */
-#include "../../services/identity/password.h"
-#include "../../services/identity/pool.h"
-#include "../../services/identity/share.h"
+#include "../../services/identity/credentials/password.h"
+#include "../../services/identity/credentials/pool.h"
+#include "../../services/identity/credentials/share.h"
 #include "base/clock.h"
 
 #include <criterion/criterion.h>

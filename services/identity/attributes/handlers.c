@@ -1,5 +1,7 @@
 /* The schema of custom attributes: read, replace. */
-#include "attributes.h"
+#include "attributes/attributes.h"
+#include "identity_sql.gen.h"
+#include "process/change.h"
 #include "service.h"
 
 #include <string.h>
@@ -67,28 +69,25 @@ static enum status schema_from_request(struct call *call, const Identity__Attrib
 	return ST_OK;
 }
 
-static enum status schema_try_put(struct call *call, const struct attributes *wanted, Identity__AttributeSchema *reply)
+static enum status put_try(struct change *change)
 {
-	struct store store = identity_store(call);
-	struct attributes before, after = *wanted;
-	const char *definitions;
-	Events__Event event = EVENTS__EVENT__INIT;
+	struct call *call = change->call;
+	struct attributes before, after = *(const struct attributes *)change->arg;
+	Identity__Rows__AttributeSchema row = IDENTITY__ROWS__ATTRIBUTE_SCHEMA__INIT;
 	enum status status = identity_schema(call, true, &before);
 	if (status != ST_OK)
 		return status;
 	after.version = before.version + 1;
-	status = schema_reply(call, &after, reply);
+	status = schema_reply(call, &after, change->reply);
 	if (status == ST_OK)
-		status = attributes_print(&after, call->arena, &definitions);
-	event.has_type = true;
-	event.type = EVENTS__EVENT_TYPE__EVENT_TYPE_ATTRIBUTE_SCHEMA_CHANGED;
-	event.subject = identity_id_text(call, "prj", &call->project);
-	event.has_version = true;
-	event.version = after.version;
-	if (status != ST_OK || !event.subject)
-		return ST_RESOURCE_EXHAUSTED;
-	struct store_effects effects = identity_effects(call, &reply->base, &event);
-	return store_schema_put(&store, after.version, definitions, &effects);
+		status = attributes_print(&after, call->arena, &row.definitions);
+	if (status != ST_OK)
+		return status;
+	row.has_version = true;
+	row.version = after.version;
+	change_event(change, EVENTS__EVENT_TYPE__EVENT_TYPE_ATTRIBUTE_SCHEMA_CHANGED,
+	             call_id_text(call, "prj", &call->project), after.version);
+	return change_write(change, &sql_schema_put, &(struct sql_schema_put){.schema = &row});
 }
 
 enum status h_put_attribute_schema(struct call *call, const Identity__AttributeSchema *request,
@@ -98,11 +97,7 @@ enum status h_put_attribute_schema(struct call *call, const Identity__AttributeS
 	enum status status = schema_from_request(call, request, &wanted);
 	if (status != ST_OK)
 		return status;
-	status = ST_ABORTED;
-	for (int i = 0; i < IDENTITY_TRIES && status == ST_ABORTED; i++)
-		status = schema_try_put(call, &wanted, reply);
+	status = change_run(call, request, reply, put_try, &wanted);
 	attributes_cache_forget(identity_state(call)->schemas, &call->project);
-	if (status == ST_OK)
-		call_committed(call);
 	return status;
 }

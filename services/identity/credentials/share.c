@@ -1,6 +1,6 @@
 /* How much of the machine hashing leaves to others. The lowest priority alone does not do: hashing fills every gap between two
  * steps of the others, and the caches with its memory. */
-#include "share.h"
+#include "credentials/share.h"
 
 #include "base/clock.h"
 

@@ -1,5 +1,5 @@
 /* Password hashes: making (Argon2id) and checking (Argon2, bcrypt, SHA-crypt, yescrypt). */
-#include "password.h"
+#include "credentials/password.h"
 
 #include <argon2.h>
 #include <crypt.h>

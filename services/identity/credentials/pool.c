@@ -1,9 +1,9 @@
 /* The threads that hash passwords, with a bounded queue, and how they step back for others. */
-#include "pool.h"
+#include "credentials/pool.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "share.h"
+#include "credentials/share.h"
 
 #include <pthread.h>
 #include <sched.h>

@@ -4,8 +4,8 @@
 
 #include "base/secret.h"
 #include "base/status.h"
+#include "credentials/password.h"
 #include "loop/loop.h"
-#include "password.h"
 
 struct pool;
 

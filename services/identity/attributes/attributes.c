@@ -1,5 +1,5 @@
 /* The schema of custom attributes: which members a user's attributes may have. */
-#include "attributes.h"
+#include "attributes/attributes.h"
 
 #include "json/jvalue.h"
 
@@ -42,7 +42,7 @@ out:
 	return status;
 }
 
-enum status attributes_print(const struct attributes *attributes, struct arena *arena, const char **ret_definitions)
+enum status attributes_print(const struct attributes *attributes, struct arena *arena, char **ret_definitions)
 {
 	enum status status = ST_RESOURCE_EXHAUSTED;
 	json_t *array = json_array();
@@ -55,7 +55,7 @@ enum status attributes_print(const struct attributes *attributes, struct arena *
 			goto out;
 	}
 	text = json_dumps(array, JSON_COMPACT);
-	const char *copy = text ? arena_strdup(arena, text) : NULL;
+	char *copy = text ? arena_strdup(arena, text) : NULL;
 	if (copy) {
 		*ret_definitions = copy;
 		status = ST_OK;

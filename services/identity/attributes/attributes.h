@@ -32,8 +32,7 @@ bool attribute_name_valid(const char *name);
 
 /* To and from the stored form, a JSON array; results in the arena. */
 MUST_USE enum status attributes_parse(const char *definitions, struct arena *arena, struct attributes *ret_attributes);
-MUST_USE enum status attributes_print(const struct attributes *attributes, struct arena *arena,
-                                      const char **ret_definitions);
+MUST_USE enum status attributes_print(const struct attributes *attributes, struct arena *arena, char **ret_definitions);
 
 /* Whether an object (NULL = {}) follows the schema. ST_INVALID_ARGUMENT: path and sentence in the arena. */
 struct jvalue;
