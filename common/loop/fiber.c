@@ -42,13 +42,6 @@ struct fiber {
 	void *tsan_self, *tsan_caller; /* thread sanitizer */
 };
 
-static _Thread_local struct fiber *current;
-
-struct fiber *fiber_current(void)
-{
-	return current;
-}
-
 /* Leaves for `to`; returns when somebody leaves for `from`. Never inlined: its caller's locals live through the second return. */
 static __attribute__((noinline)) void place_switch(struct place *from, struct place *to)
 {
@@ -137,7 +130,6 @@ void fiber_prepare(struct fiber *fiber, void (*fn)(void *arg), void *arg)
 
 int fiber_enter(struct fiber *fiber)
 {
-	current = fiber;
 #if defined(__SANITIZE_ADDRESS__)
 	__sanitizer_start_switch_fiber(&fiber->caller_fake_stack, fiber->stack, fiber->stack_size);
 #endif
@@ -149,7 +141,6 @@ int fiber_enter(struct fiber *fiber)
 #if defined(__SANITIZE_ADDRESS__)
 	__sanitizer_finish_switch_fiber(fiber->caller_fake_stack, NULL, NULL);
 #endif
-	current = NULL;
 	return fiber->ended;
 }
 

@@ -14,5 +14,3 @@ void fiber_prepare(struct fiber *fiber, void (*fn)(void *arg), void *arg);
 int fiber_enter(struct fiber *fiber);
 /* Back to whoever entered; returns at the next fiber_enter. Called inside the fiber. */
 void fiber_suspend(struct fiber *fiber);
-/* The running fiber of this thread, or NULL. */
-struct fiber *fiber_current(void);

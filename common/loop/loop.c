@@ -1,4 +1,4 @@
-/* The bus thread: polls, runs callbacks, timers and fibers. */
+/* What reaches the loop: posts of other threads, sockets and descriptors. */
 #include "loop/loop_internal.h"
 
 #include <stdlib.h>
@@ -6,8 +6,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <zmq.h>
-
-#define ROUNDS_MAX 32 /* of fibers and posts before the sockets are looked at again */
 
 struct posted {
 	void (*fn)(void *arg);
@@ -25,50 +23,16 @@ struct loop_watch {
 	bool dead;
 };
 
-static _Thread_local struct loop *thread_loop;
-
-/* ---- life ---- */
-
-struct loop *loop_new(void)
-{
-	struct loop *loop = calloc(1, sizeof(*loop));
-	if (!loop)
-		abort();
-	loop->context = zmq_ctx_new();
-	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	/* No watch behind it: the wake-up itself. By edge: the counter is never read, each write is a new sign. */
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
-	if (!loop->context || loop->wake_fd < 0 || pthread_mutex_init(&loop->lock, NULL) != 0 ||
-	    epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) != 0)
-		abort();
-	loop->thread = pthread_self();
-	return loop;
-}
-
-void loop_free(struct loop **loop_ref)
-{
-	struct loop *loop = *loop_ref;
-	if (!loop)
-		return;
-	for (size_t i = 0; i < loop->watch_count; i++)
-		free(loop->watches[i]);
-	free(loop->watches);
-	loop_free_fibers(loop);
-	zmq_ctx_term(loop->context);
-	close(loop->epoll_fd);
-	close(loop->wake_fd);
-	pthread_mutex_destroy(&loop->lock);
-	free(loop->posted);
-	free(loop->draining);
-	free(loop->heap);
-	free(loop);
-	*loop_ref = NULL;
-}
+static _Thread_local struct loop *thread_loop; /* that runs on this thread */
 
 void *loop_zmq_context(struct loop *loop)
 {
 	return loop->context;
+}
+
+void loop_set_thread(struct loop *loop)
+{
+	thread_loop = loop;
 }
 
 bool loop_on_thread(const struct loop *loop)
@@ -113,8 +77,7 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg)
 	}
 }
 
-/* Runs everything posted so far. Returns whether there was anything. */
-static bool loop_run_posted(struct loop *loop)
+bool loop_run_posted(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	struct posted *batch = loop->posted;
@@ -201,7 +164,7 @@ void loop_unwatch(struct loop *loop, struct loop_watch **watch)
 	*watch = NULL;
 }
 
-static void loop_sweep_watches(struct loop *loop)
+void loop_sweep_watches(struct loop *loop)
 {
 	if (!loop->watches_changed)
 		return;
@@ -216,11 +179,8 @@ static void loop_sweep_watches(struct loop *loop)
 	loop->watches_changed = false;
 }
 
-/* ---- the loop ---- */
-
-/* Receives from the sockets whose descriptor gave a sign, which ZeroMQ does once for many messages, and from those used since.
- * Asking a socket for its state would cost the same system calls as an attempt to receive. Returns whether there was anything. */
-static bool loop_run_sockets(struct loop *loop)
+/* Asking a socket for its state would cost the same system calls as an attempt to receive. */
+bool loop_run_sockets(struct loop *loop)
 {
 	bool any = false;
 	size_t count = loop->watch_count; /* those added meanwhile wait for the next turn */
@@ -234,7 +194,7 @@ static bool loop_run_sockets(struct loop *loop)
 	return any;
 }
 
-static void loop_on_event(struct loop_watch *watch)
+void loop_on_event(struct loop_watch *watch)
 {
 	if (!watch)
 		return; /* the wake-up */
@@ -243,51 +203,11 @@ static void loop_on_event(struct loop_watch *watch)
 		watch->fn(watch->arg);
 }
 
-static void loop_poll(struct loop *loop)
+void loop_free_watches(struct loop *loop)
 {
-	loop_sweep_watches(loop);
-	bool messages = loop_run_sockets(loop);
-	if (messages && !loop->epoll_skipped) {
-		loop->epoll_skipped = true; /* run what they brought first; look at the descriptors next time */
-		return;
-	}
-	loop->epoll_skipped = false;
-	loop_wake_sleepers(loop);
-	long timeout_ms = messages ? 0 : loop_timeout_ms(loop);
-	pthread_mutex_lock(&loop->lock);
-	if (loop->posted_count > 0 || loop->ready_head)
-		timeout_ms = 0;
-	loop->sleeping = timeout_ms != 0;
-	pthread_mutex_unlock(&loop->lock);
-	struct epoll_event events[64];
-	int ready = epoll_wait(loop->epoll_fd, events, 64, (int)timeout_ms);
-	if (timeout_ms != 0) {
-		pthread_mutex_lock(&loop->lock);
-		loop->sleeping = false;
-		pthread_mutex_unlock(&loop->lock);
-	}
-	for (int i = 0; i < ready; i++)
-		loop_on_event(events[i].data.ptr);
-}
-
-void loop_run(struct loop *loop)
-{
-	loop->thread = pthread_self();
-	thread_loop = loop;
-	atomic_store(&loop->running, true);
-	while (!atomic_load(&loop->stopping)) {
-		/* Fibers first, then what they posted (flushes): all of one wake-up leaves together. */
-		bool again = true;
-		for (int round = 0; again && round < ROUNDS_MAX; round++) {
-			again = loop_run_ready(loop);
-			again = loop_run_posted(loop) || again;
-		}
-		loop_run_timers(loop);
-		if (loop->ready_head)
-			loop_wake_sleepers(loop);
-		else
-			loop_poll(loop);
-	}
-	loop_wake_sleepers(loop);
-	thread_loop = NULL;
+	for (size_t i = 0; i < loop->watch_count; i++)
+		free(loop->watches[i]);
+	free(loop->watches);
+	free(loop->posted);
+	free(loop->draining);
 }

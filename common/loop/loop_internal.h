@@ -1,4 +1,5 @@
-/* What loop.c (watches, posts, the loop itself), loop_timer.c and loop_fiber.c share. Nobody else includes it. */
+/* What the files of the loop share, from the bottom up: loop.c (posts, watches), loop_timer.c, loop_fiber.c, loop_run.c (life and turns).
+ * Nobody else includes it; loop's thread only where nothing else is said. */
 #pragma once
 
 #include "loop/loop.h"
@@ -21,8 +22,7 @@ struct task;   /* loop_fiber.c */
 struct loop {
 	void *context;
 	int wake_fd;
-	pthread_t thread;
-	atomic_bool running, stopping;
+	atomic_bool stopping;
 
 	pthread_mutex_t lock; /* protects posted, sleeping */
 	struct posted *posted;
@@ -50,13 +50,28 @@ struct loop {
 	size_t idle_count, task_count;
 };
 
-/* ---- loop_timer.c, called by loop.c; loop's thread only ---- */
+/* ---- loop.c ---- */
+/* This thread runs the loop from now on; NULL: none. */
+void loop_set_thread(struct loop *loop);
+/* Runs everything posted so far. Returns whether there was anything. */
+bool loop_run_posted(struct loop *loop);
+/* Receives from the sockets whose descriptor gave a sign, which ZeroMQ does once for many messages, and from those used since. Returns
+ * whether there was anything. */
+bool loop_run_sockets(struct loop *loop);
+/* The descriptor of a watch gave a sign; NULL: the wake-up. */
+void loop_on_event(struct loop_watch *watch);
+/* Frees the watches that have gone. */
+void loop_sweep_watches(struct loop *loop);
+/* Frees all watches and posts; the loop does not run any more. */
+void loop_free_watches(struct loop *loop);
+
+/* ---- loop_timer.c ---- */
 /* Runs the timers that are due, the earliest first. A callback may set, move and free timers, its own as well. */
 void loop_run_timers(struct loop *loop);
 /* Milliseconds until the next timer, rounded up; 0 = one is due, -1 without one. */
 long loop_timeout_ms(struct loop *loop);
 
-/* ---- loop_fiber.c, called by loop.c; loop's thread only ---- */
+/* ---- loop_fiber.c ---- */
 /* Runs the fibers that are ready now; those that become ready meanwhile wait for the next round. Returns whether there were any. */
 bool loop_run_ready(struct loop *loop);
 /* Wakes the threads whose waits are over. Their waits may be out of scope by now: waking an address where nobody sleeps does nothing. */
