@@ -154,7 +154,8 @@ static void client_retry_or_fail(struct pending *pending, enum status status, ui
 	pending_dispatch(pending, now_us);
 }
 
-void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, struct bus_message *message)
+static void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header,
+                            struct bus_message *message)
 {
 	unsigned slot = (unsigned)(header->call_id & 0xffff);
 	if (slot >= SLOTS_MAX || !client->slots[slot].pending ||
@@ -174,7 +175,7 @@ void client_on_reply(struct client *client, struct replica *replica, Bus__Header
 	client_retry_or_fail(pending, status, header->executed);
 }
 
-void client_on_lost(struct client *client, struct replica *replica)
+static void client_on_lost(struct client *client, struct replica *replica)
 {
 	struct pending *next;
 	for (struct pending *pending = client->active; pending; pending = next) {
@@ -184,7 +185,7 @@ void client_on_lost(struct client *client, struct replica *replica)
 	}
 }
 
-void client_on_up(struct client *client, struct peer *peer)
+static void client_on_up(struct client *client, struct peer *peer)
 {
 	int64_t now_us = clock_monotonic_us();
 	for (struct pending *pending = client->active; pending; pending = pending->next) {
@@ -192,6 +193,8 @@ void client_on_up(struct client *client, struct peer *peer)
 			pending_dispatch(pending, now_us);
 	}
 }
+
+static const struct replica_events replica_events = {client_on_reply, client_on_lost, client_on_up};
 
 /* Deadlines, and calls that wait for a replica. */
 static void client_sweep(void *arg)
@@ -344,6 +347,7 @@ struct client *client_new(const struct client_options *options)
 	if (!client)
 		abort();
 	client->loop = options->loop;
+	client->events = &replica_events;
 	client->self = process_find(options->self);
 	client->curve = options->curve_secret != NULL;
 	if (client->curve) {

@@ -1,4 +1,4 @@
-/* What client.c (calls) and client_replica.c (connections) share. Everything here belongs to the loop's thread. */
+/* What client.c (calls) shares with client_replica.c (connections), on which it stands. Everything here belongs to the loop's thread. */
 #pragma once
 
 #include "bus/client.h"
@@ -68,6 +68,17 @@ struct pending {
 	char field[128], reason[256];
 };
 
+/* What connections tell the calls. */
+struct replica_events {
+	/* A reply arrived; its message may be moved away. */
+	void (*on_reply)(struct client *client, struct replica *replica, Bus__Header *header,
+	                 struct bus_message *message);
+	/* The connection of a replica broke: its calls are retried elsewhere or fail. */
+	void (*on_lost)(struct client *client, struct replica *replica);
+	/* A replica came up: queued calls can go. */
+	void (*on_up)(struct client *client, struct peer *peer);
+};
+
 struct subscription {
 	struct client *client;
 	struct peer *peer;
@@ -80,6 +91,7 @@ struct subscription {
 
 struct client {
 	struct loop *loop;
+	const struct replica_events *events;
 	const struct process_info *self;
 	char curve_public[41], curve_secret[41];
 	bool curve;
@@ -98,16 +110,8 @@ struct client {
 	struct resolver *resolver;
 };
 
-/* ---- client.c, called by client_replica.c ---- */
-/* A reply arrived; its message may be moved away. */
-void client_on_reply(struct client *client, struct replica *replica, Bus__Header *header, struct bus_message *message);
-/* The connection of a replica broke: its calls are retried elsewhere or fail. */
-void client_on_lost(struct client *client, struct replica *replica);
-/* A replica came up: queued calls can go. */
-void client_on_up(struct client *client, struct peer *peer);
-
-/* ---- client_replica.c, called by client.c ---- */
-/* Starts discovery of all peers. */
+/* ---- client_replica.c ---- */
+/* Starts discovery of all peers; client->events is set. */
 void replica_start(struct client *client);
 void replica_stop(struct client *client);
 /* The better of two random candidates by calls in progress, avoiding `avoid` when there is another; NULL = none. */

@@ -33,7 +33,7 @@ static void replica_set_state(struct replica *replica, enum replica_state state)
 	log_event(LOG_INFO, "replica changed state", "peer", peer->process->name, "address", replica->address, "state",
 	          names[state], NULL);
 	if (state == REPLICA_UP)
-		client_on_up(replica->client, peer);
+		replica->client->events->on_up(replica->client, peer);
 }
 
 static bool replica_usable(const struct replica *replica)
@@ -107,7 +107,7 @@ static void replica_on_message(struct replica *replica, struct bus_message *mess
 		replica_set_state(replica, REPLICA_UP);
 	switch (header->kind) {
 	case BUS__KIND__KIND_REPLY:
-		client_on_reply(client, replica, header, message);
+		client->events->on_reply(client, replica, header, message);
 		break;
 	case BUS__KIND__KIND_WELCOME:
 		replica_on_welcome(replica, message);
@@ -147,7 +147,7 @@ static void replica_on_disconnected(struct replica *replica)
 {
 	replica->connected = false;
 	replica_set_state(replica, REPLICA_CONNECTING);
-	client_on_lost(replica->client, replica);
+	replica->client->events->on_lost(replica->client, replica);
 	replica->outstanding = 0;
 }
 
@@ -260,7 +260,7 @@ static void replica_tick(struct replica *replica, int64_t now_us)
 	}
 	if (silent_us > SUSPECT_AFTER_US && replica->state == REPLICA_UP) {
 		replica_set_state(replica, REPLICA_SUSPECT);
-		client_on_lost(replica->client, replica);
+		replica->client->events->on_lost(replica->client, replica);
 	}
 	if (silent_us > PING_AFTER_US && now_us - replica->pinged_us > PING_AFTER_US) {
 		replica->pinged_us = now_us;
