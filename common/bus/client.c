@@ -125,29 +125,28 @@ static void client_submit(void *arg)
 
 /* ---- retries ---- */
 
-static bool client_may_retry(struct pending *pending, enum status status, uint32_t executed, int64_t now_us)
+/* What another replica may do. A lost race (ST_ABORTED) is the business of the handler, which knows what to read again. A write whose outcome
+ * is unknown is protected by its operation id: a second attempt is answered, not repeated. */
+static bool client_may_retry(struct pending *pending, enum status status, int64_t now_us)
 {
-	bool other_replica_may_do = status == ST_UNAVAILABLE || status == ST_UNIMPLEMENTED || status == ST_LOST;
-	if (!other_replica_may_do && status != ST_ABORTED)
+	if (status != ST_UNAVAILABLE && status != ST_UNIMPLEMENTED && status != ST_LOST)
 		return false;
-	/* A write whose outcome is unknown is protected by its operation id: a second attempt is answered, not repeated. */
-	(void)executed;
 	if (pending->pinned >= 0 || pending->header.attempt >= ATTEMPTS_MAX || pending->client->retry_tokens < 1.0)
 		return false;
 	return now_us + 5 * US_PER_MS < pending->deadline_us;
 }
 
-static void client_retry_or_fail(struct pending *pending, enum status status, uint32_t executed)
+static void client_retry_or_fail(struct pending *pending, enum status status)
 {
 	int64_t now_us = clock_monotonic_us();
 	pending_recall(pending);
-	if (!client_may_retry(pending, status, executed, now_us)) {
+	if (!client_may_retry(pending, status, now_us)) {
 		pending_complete(pending, status);
 		return;
 	}
 	pending->client->retry_tokens -= 1.0;
 	metric_add(metric_counter("denizen_bus_retries_total", "", "Calls sent again after a failure"), 1);
-	bool first = pending->header.attempt == 1 && status != ST_ABORTED;
+	bool first = pending->header.attempt == 1;
 	pending->header.attempt++;
 	pending->queued_us = now_us;
 	pending->not_before_us = first ? 0 : now_us + 5 * US_PER_MS + (int64_t)(now_us % 20) * US_PER_MS;
@@ -172,7 +171,7 @@ static void client_on_reply(struct client *client, struct replica *replica, Bus_
 	pending->retry_after_ms = header->retry_after_ms;
 	snprintf(pending->field, sizeof(pending->field), "%s", header->field ? header->field : "");
 	snprintf(pending->reason, sizeof(pending->reason), "%s", header->reason ? header->reason : "");
-	client_retry_or_fail(pending, status, header->executed);
+	client_retry_or_fail(pending, status);
 }
 
 static void client_on_lost(struct client *client, struct replica *replica)
@@ -181,7 +180,7 @@ static void client_on_lost(struct client *client, struct replica *replica)
 	for (struct pending *pending = client->active; pending; pending = next) {
 		next = pending->next;
 		if (pending->state == PENDING_SENT && pending->replica == replica)
-			client_retry_or_fail(pending, ST_LOST, 2);
+			client_retry_or_fail(pending, ST_LOST);
 	}
 }
 

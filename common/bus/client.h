@@ -35,8 +35,8 @@ struct client_call {
 	uint32_t ret_retry_after_ms;
 };
 
-/* Sends request to a replica of the method's service and waits, as a fiber or a thread. Retries by the rules: reads once on
- * another replica, writes when not executed or protected by their operation id. On ST_OK *ret_reply is in the arena. */
+/* Sends request to a replica of the method's service and waits, as a fiber or a thread. ST_UNAVAILABLE, ST_UNIMPLEMENTED and ST_LOST are
+ * tried again on another replica, three attempts in all: a write is protected by its operation id. On ST_OK *ret_reply is in the arena. */
 MUST_USE enum status client_send(struct client *client, struct client_call *call, uint32_t method,
                                  const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply);
 

@@ -92,7 +92,7 @@ static handler_fn server_handler(struct server *server, uint32_t method)
 
 static void server_reply(struct server *server, zmq_msg_t *route, Bus__Header *header, struct bus_packed body)
 {
-	header->has_version = header->has_kind = header->has_status = header->has_executed = header->has_load = 1;
+	header->has_version = header->has_kind = header->has_status = header->has_load = 1;
 	header->version = BUS_VERSION;
 	header->kind = BUS__KIND__KIND_REPLY;
 	header->load = server->in_flight;
@@ -135,7 +135,6 @@ static void inbound_answer(struct inbound *inbound, enum status status, const Pr
 	header.has_call_id = header.has_server_us = 1;
 	header.call_id = inbound->call_id;
 	header.status = status;
-	header.executed = status == ST_OK ? 1 : status == ST_LOST || status == ST_INTERNAL ? 2 : 0;
 	header.server_us = (uint32_t)took_us;
 	header.has_retry_after_ms = call->retry_after_ms != 0;
 	header.retry_after_ms = call->retry_after_ms;

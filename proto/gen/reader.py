@@ -86,6 +86,9 @@ def parse_message(reader, package, lead):
     while reader.peek() != "}":
         lead = reader.take_lead()
         label = reader.next()
+        if label == "reserved":   # protoc sees to it that the number is not used again
+            reader.next(), reader.next(";")
+            continue
         if label not in ("optional", "repeated"):
             reader.fail(f"{package}.{name}: a field begins with {label}; only optional and repeated are allowed")
         kind, field_name = reader.next(), reader.next()

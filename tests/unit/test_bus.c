@@ -77,6 +77,8 @@ static enum status h_verify(struct call *call, const ProtobufCMessage *request, 
 	replica->served++;
 	if (verify->after == -1)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "must be %d or more", 0);
+	if (verify->after == -2)
+		return ST_ABORTED;
 	if (verify->after > 0)
 		fiber_sleep_us(call->run->loop, verify->after);
 	((Audit__VerifyReply *)reply)->has_checked = 1;
@@ -234,6 +236,17 @@ Test(bus, replies_errors_and_deadlines)
 	cr_expect_lt(clock_monotonic_us() - begun_us, US_PER_SEC);
 	cr_expect_eq(verify_call(&scene, 7, US_PER_SEC, &call), ST_OK, "a late reply disturbs nothing");
 	scene_end(&scene, 1);
+}
+
+/* The handler repeated it as often as it makes sense: each attempt of the bus would be as many again. */
+Test(bus, a_lost_race_is_not_repeated)
+{
+	struct bus_scene scene;
+	struct client_call call;
+	scene_begin(&scene, "gateway", 2);
+	cr_expect_eq(verify_call(&scene, -2, US_PER_SEC, &call), ST_ABORTED);
+	cr_expect_eq(scene.replicas[0].served + scene.replicas[1].served, 1);
+	scene_end(&scene, 2);
 }
 
 Test(bus, methods_are_closed_to_other_callers)
