@@ -22,6 +22,21 @@ enum pbjson_shape pbjson_field_shape(const ProtobufCFieldDescriptor *field, size
 const ProtobufCFieldDescriptor *pbjson_field_find(const ProtobufCMessageDescriptor *type, const char *name,
                                                   enum pbjson_shape *ret_shape);
 
+#define PBJSON_NAME_MAX_BYTES 128
+
+/* The field's name in a style, which may not be NULL; returns its length. name_len is that of the native name. */
+size_t pbjson_style_name(const struct pbjson_style *style, const ProtobufCMessageDescriptor *type,
+                         const ProtobufCFieldDescriptor *field, char ret_name[PBJSON_NAME_MAX_BYTES]);
+/* As pbjson_field_find, by the names of a style. */
+const ProtobufCFieldDescriptor *pbjson_style_find(const struct pbjson_style *style,
+                                                  const ProtobufCMessageDescriptor *type, const char *name,
+                                                  enum pbjson_shape *ret_shape);
+/* What the style prints for a field of this type that has no value. */
+enum pbjson_absent pbjson_style_absent(const struct pbjson_style *style, const ProtobufCMessageDescriptor *type,
+                                       const ProtobufCFieldDescriptor *field);
+/* Whether the message is shown as the array that its only field is. */
+bool pbjson_is_bare(const ProtobufCMessageDescriptor *type);
+
 /* Length of the prefix that all values of an enum share: UserStatus -> strlen("USER_STATUS_"). */
 size_t pbjson_enum_prefix(const ProtobufCEnumDescriptor *type);
 
@@ -61,9 +76,12 @@ enum status pbjson_refuse_at(struct pbjson_parse *parse, const struct pbjson_pla
 /* Records that the arena is full; ST_RESOURCE_EXHAUSTED. */
 enum status pbjson_no_memory(struct pbjson_parse *parse, const struct pbjson_place *place);
 
+/* The style of what is parsed; NULL = native. */
+const struct pbjson_style *pbjson_style_of(const struct pbjson_parse *parse);
+
 /* What kind of JSON value a field takes, and the sentence for one that is not. */
 enum pbjson_wanted { WANT_INTEGER, WANT_REAL, WANT_BOOL, WANT_TEXT, WANT_OBJECT, WANT_MESSAGE };
-enum pbjson_wanted pbjson_wanted(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape);
+enum pbjson_wanted pbjson_wanted(const struct pbjson_parse *parse, const ProtobufCFieldDescriptor *field);
 extern const char *const pbjson_wanted_reasons[];
 
 /* Store one value at `at`, which has the C type of the field (an element's, when it is repeated). Numbers are checked
@@ -77,6 +95,10 @@ MUST_USE enum status pbjson_store_real(struct pbjson_parse *parse, const struct 
 
 /* Size of one element of a repeated field of this type. */
 size_t pbjson_element_size(const ProtobufCFieldDescriptor *field);
+
+bool pbjson_is_64_bit(const ProtobufCFieldDescriptor *field);
+/* Whole text as a JSON integer. */
+bool pbjson_text_to_integer(const char *text, int64_t *ret_value);
 
 /* Whether a field that is not repeated is present; marking it so. base is the message. */
 bool pbjson_is_set(const ProtobufCFieldDescriptor *field, const char *base);

@@ -2,26 +2,8 @@
 #include "base/utf8.h"
 #include "json/pbjson_internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool text_to_int(const char *text, int64_t *ret_value)
-{
-	const char *digits = *text == '-' ? text + 1 : text;
-	char *end;
-	long long value;
-
-	/* the JSON grammar: no plus, no blanks, no leading zeros */
-	if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
-		return false;
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	if (*end || errno)
-		return false;
-	*ret_value = value;
-	return true;
-}
 
 static bool text_to_real(const char *text, double *ret_value)
 {
@@ -63,14 +45,13 @@ static enum status set_object(struct pbjson_parse *parse, const struct pbjson_pl
 static enum status set_value(struct pbjson_parse *parse, const struct pbjson_place *place,
                              const ProtobufCFieldDescriptor *field, const char *text, void *at)
 {
-	size_t name_len;
-	enum pbjson_wanted wanted = pbjson_wanted(field, pbjson_field_shape(field, &name_len));
+	enum pbjson_wanted wanted = pbjson_wanted(parse, field);
 	int64_t integer;
 	double real;
 
 	switch (wanted) {
 	case WANT_INTEGER:
-		if (!text_to_int(text, &integer))
+		if (!pbjson_text_to_integer(text, &integer))
 			break;
 		return pbjson_store_integer(parse, place, field, integer, at);
 	case WANT_REAL:
@@ -92,13 +73,15 @@ static enum status set_value(struct pbjson_parse *parse, const struct pbjson_pla
 	return pbjson_refuse_at(parse, place, pbjson_wanted_reasons[wanted]);
 }
 
-enum status pbjson_set(ProtobufCMessage *message, const char *name, const char *text, struct arena *arena,
-                       struct pbjson_error *ret_error)
+enum status pbjson_set_styled(ProtobufCMessage *message, const struct pbjson_text *pair,
+                              const struct pbjson_style *style, struct arena *arena, struct pbjson_error *ret_error)
 {
-	struct pbjson_parse parse = {.arena = arena, .error = ret_error};
-	struct pbjson_place place = {.name = name};
+	const struct pbjson_rules rules = {.style = style};
+	struct pbjson_parse parse = {.arena = arena, .error = ret_error, .rules = &rules};
+	struct pbjson_place place = {.name = pair->name};
+	const char *text = pair->text;
 	enum pbjson_shape shape;
-	const ProtobufCFieldDescriptor *field = pbjson_field_find(message->descriptor, name, &shape);
+	const ProtobufCFieldDescriptor *field = pbjson_style_find(style, message->descriptor, pair->name, &shape);
 	char *base = (char *)message;
 	enum status status;
 	uint64_t element[2] = {0}; /* room for the largest type, a ProtobufCBinaryData */
@@ -126,4 +109,12 @@ enum status pbjson_set(ProtobufCMessage *message, const char *name, const char *
 		return pbjson_no_memory(&parse, &place);
 	memcpy(at, element, pbjson_element_size(field));
 	return ST_OK;
+}
+
+enum status pbjson_set(ProtobufCMessage *message, const char *name, const char *text, struct arena *arena,
+                       struct pbjson_error *ret_error)
+{
+	const struct pbjson_text pair = {name, text};
+
+	return pbjson_set_styled(message, &pair, NULL, arena, ret_error);
 }

@@ -5,6 +5,7 @@
 #include "json/pbjson_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void add_place(const struct pbjson_place *place, struct buf *path)
@@ -43,11 +44,41 @@ enum status pbjson_no_memory(struct pbjson_parse *parse, const struct pbjson_pla
 	return ST_RESOURCE_EXHAUSTED;
 }
 
+const struct pbjson_style *pbjson_style_of(const struct pbjson_parse *parse)
+{
+	return parse->rules ? parse->rules->style : NULL;
+}
+
+/* A time in the units of the style. */
+static enum status store_epoch(struct pbjson_parse *parse, const struct pbjson_place *place, int64_t value, void *at)
+{
+	int64_t unit_us = pbjson_style_of(parse)->times == PBJSON_EPOCH_MS ? US_PER_MS : US_PER_SEC;
+
+	if (__builtin_mul_overflow(value, unit_us, (int64_t *)at))
+		return pbjson_refuse_at(parse, place, "is a number out of range");
+	return ST_OK;
+}
+
+static enum status store_enum_number(struct pbjson_parse *parse, const struct pbjson_place *place,
+                                     const ProtobufCFieldDescriptor *field, int64_t value, void *at)
+{
+	if (value < INT32_MIN || value > INT32_MAX ||
+	    !protobuf_c_enum_descriptor_get_value(field->descriptor, (int)value))
+		return pbjson_refuse_at(parse, place, "is none of the values that this field takes");
+	*(int *)at = (int)value;
+	return ST_OK;
+}
+
 enum status pbjson_store_integer(struct pbjson_parse *parse, const struct pbjson_place *place,
                                  const ProtobufCFieldDescriptor *field, int64_t value, void *at)
 {
 	int64_t low = INT64_MIN, high = INT64_MAX;
+	size_t name_len;
 
+	if (field->type == PROTOBUF_C_TYPE_ENUM)
+		return store_enum_number(parse, place, field, value, at);
+	if (pbjson_field_shape(field, &name_len) == PBJSON_TIME)
+		return store_epoch(parse, place, value, at);
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_INT32:
 	case PROTOBUF_C_TYPE_SINT32:
@@ -135,12 +166,18 @@ enum status pbjson_store_real(struct pbjson_parse *parse, const struct pbjson_pl
 	return ST_OK;
 }
 
-enum pbjson_wanted pbjson_wanted(const ProtobufCFieldDescriptor *field, enum pbjson_shape shape)
+enum pbjson_wanted pbjson_wanted(const struct pbjson_parse *parse, const ProtobufCFieldDescriptor *field)
 {
+	const struct pbjson_style *style = pbjson_style_of(parse);
+	size_t name_len;
+	enum pbjson_shape shape = pbjson_field_shape(field, &name_len);
+
 	if (shape == PBJSON_OBJECT)
 		return WANT_OBJECT;
 	if (shape == PBJSON_TIME)
-		return WANT_TEXT;
+		return style && style->times != PBJSON_RFC3339 ? WANT_INTEGER : WANT_TEXT;
+	if (field->type == PROTOBUF_C_TYPE_ENUM && style && style->enum_numbers)
+		return WANT_INTEGER;
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_BOOL:
 		return WANT_BOOL;
@@ -181,6 +218,32 @@ size_t pbjson_element_size(const ProtobufCFieldDescriptor *field)
 	default:
 		return 4;
 	}
+}
+
+bool pbjson_is_64_bit(const ProtobufCFieldDescriptor *field)
+{
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool pbjson_text_to_integer(const char *text, int64_t *ret_value)
+{
+	size_t len = strlen(text);
+	bool integer = false;
+
+	if (len == 0 || jvalue_number_len(text, len, &integer) != len || !integer ||
+	    !jvalue_number_fits(text, len, true))
+		return false;
+	*ret_value = strtoll(text, NULL, 10);
+	return true;
 }
 
 bool pbjson_is_set(const ProtobufCFieldDescriptor *field, const char *base)

@@ -1,4 +1,4 @@
-/* Fuzzes pbjson: what is accepted must print, parse again and print the same. Byte 0 chooses what is tried. */
+/* Fuzzes pbjson: what is accepted must print, parse again and print the same. Byte 0 chooses what is tried; its highest bit, in which style. */
 #include "base/utf8.h"
 #include "claims.pb-c.h"
 #include "identity.pb-c.h"
@@ -16,20 +16,37 @@ static void require(bool truth)
 		abort();
 }
 
-static struct buf print(const ProtobufCMessage *message)
+static const struct pbjson_member members[] = {{"login_ids", "loginIds", PBJSON_NULL},
+                                               {"login_ids", "identifiers", 0},
+                                               {"Key.id", NULL, PBJSON_EMPTY},
+                                               {"name", "displayName", 0},
+                                               {0}};
+static const struct pbjson_style loose = {.members = members,
+                                          .absent = PBJSON_NULL,
+                                          .times = PBJSON_EPOCH_MS,
+                                          .camel_case = true,
+                                          .empty_lists_omitted = true,
+                                          .enum_numbers = true,
+                                          .int64_text = true,
+                                          .nulls_ignored = true,
+                                          .unknown_ignored = true};
+
+static struct buf print(const ProtobufCMessage *message, const struct pbjson_style *style)
 {
 	struct buf out = {0};
 
-	pbjson_print(message, &out);
+	pbjson_print_styled(message, style, &out);
 	require(buf_ok(&out) && utf8_valid(out.data, out.len));
 	return out;
 }
 
-static void try_parse(const ProtobufCMessageDescriptor *type, const char *json, size_t len, struct arena *arena)
+static void try_parse(const ProtobufCMessageDescriptor *type, const struct pbjson_style *style, const char *json,
+                      size_t len, struct arena *arena)
 {
+	const struct pbjson_rules rules = {.style = style};
 	ProtobufCMessage *first = NULL, *second = NULL;
 	struct pbjson_error error = {NULL, NULL};
-	enum status status = pbjson_parse(type, json, len, NULL, arena, &first, &error);
+	enum status status = pbjson_parse(type, json, len, &rules, arena, &first, &error);
 	struct buf one, two;
 
 	if (status != ST_OK) {
@@ -37,14 +54,14 @@ static void try_parse(const ProtobufCMessageDescriptor *type, const char *json, 
 		return;
 	}
 	require(pbjson_check_strings(first, arena, &error) == ST_OK);
-	one = print(first);
+	one = print(first, style);
 	if (protobuf_c_message_descriptor_get_field_by_name(type, "null_fields")) {
 		buf_free(&one); /* null_fields is printed but is no member of a body */
 		return;
 	}
-	status = pbjson_parse(type, one.data, one.len, NULL, arena, &second, &error);
+	status = pbjson_parse(type, one.data, one.len, &rules, arena, &second, &error);
 	if (status == ST_OK) {
-		two = print(second);
+		two = print(second, style);
 		require(one.len == two.len && !memcmp(one.data, two.data, one.len));
 		buf_free(&two);
 	} else {
@@ -87,9 +104,9 @@ static void try_set(const char *text, struct arena *arena)
 			require(error.field && error.reason);
 	if (pbjson_set(&key.base, "expires_at", text, arena, &error) != ST_OK)
 		require(error.field && error.reason);
-	out = print(&request.base);
+	out = print(&request.base, NULL);
 	buf_free(&out);
-	out = print(&key.base);
+	out = print(&key.base, NULL);
 	buf_free(&out);
 }
 
@@ -117,9 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(text);
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = 0;
-	choice = (size_t)data[0] % (count + 2);
+	choice = (size_t)(data[0] & 0x7f) % (count + 2);
 	if (choice < count)
-		try_parse(types[choice], text, size - 1, arena);
+		try_parse(types[choice], data[0] & 0x80 ? &loose : NULL, text, size - 1, arena);
 	else if (choice == count)
 		try_objects(text, arena);
 	else
