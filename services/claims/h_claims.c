@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "claims.pb-c.h"
 #include "identity.pb-c.h"
+#include "process/change.h"
 #include "rules.h"
 #include "json/jvalue.h"
-
-#define WRITE_ATTEMPTS 3
+#include "json/message.h"
 
 /* What a write was asked to do. */
-struct claims_change {
+struct claims_write {
 	const char *user_id;
 	struct id user;
 	const char *body;            /* JSON object */
@@ -25,34 +25,45 @@ static enum status find_user(struct call *call, const char *user_id, struct id *
 {
 	Identity__GetAuthorizationRequest request = IDENTITY__GET_AUTHORIZATION_REQUEST__INIT;
 	ProtobufCMessage *reply;
-	if (!id_parse("usr", user_id, ret_user))
-		return call_fail(call, ST_NOT_FOUND, "user_id", "There is no such user.");
+	enum status status = call_id(call, "usr", user_id, NULL, ret_user);
+	if (status != ST_OK)
+		return status;
 	request.user_id = (char *)user_id;
 	return call_peer(call, M_IDENTITY_GET_AUTHORIZATION, &request.base, &reply);
 }
 
-static enum status fill_reply(struct call *call, const char *user_id, const struct claims_row *row,
-                              Claims__Claims *reply)
+/* A user without a row has version 0 and no claims. */
+static enum status read_claims(struct call *call, const struct id *user, const Claims__Rows__UserClaims **ret_row)
 {
-	reply->user_id = arena_strdup(call->arena, user_id);
-	reply->claims_json = (char *)row->document;
-	reply->has_version = true;
-	reply->version = row->version;
-	reply->has_updated_at_us = row->version > 0;
-	reply->updated_at_us = row->updated_at_us;
-	return reply->user_id != NULL ? ST_OK : ST_INTERNAL;
+	static const Claims__Rows__UserClaims none = {
+	    .base = PROTOBUF_C_MESSAGE_INIT(&claims__rows__user_claims__descriptor),
+	    .document = (char *)"{}",
+	    .has_version = true};
+	struct sql_claims_get_row found;
+	enum status status = call_one(call, &sql_claims_get, &(struct sql_claims_get){user}, &found);
+	if (status != ST_OK && status != ST_NOT_FOUND)
+		return status;
+	*ret_row = status == ST_OK ? found.claims : &none;
+	return ST_OK;
+}
+
+static void show_claims(const char *user_id, const Claims__Rows__UserClaims *row, Claims__Claims *reply)
+{
+	message_copy(&row->base, &reply->base);
+	reply->user_id = (char *)user_id;
+	reply->claims_json = row->document;
 }
 
 enum status h_get_claims(struct call *call, const Claims__GetClaimsRequest *request, Claims__Claims *reply)
 {
-	struct store store = claims_store(call);
-	struct claims_row row;
+	const Claims__Rows__UserClaims *row;
 	struct id user;
 	enum status status = find_user(call, request->user_id, &user);
+	if (status != ST_OK)
+		return status;
+	status = read_claims(call, &user, &row);
 	if (status == ST_OK)
-		status = store_read_claims(&store, &call->project, &user, &row);
-	if (status == ST_OK)
-		status = fill_reply(call, request->user_id, &row, reply);
+		show_claims(request->user_id, row, reply);
 	return status;
 }
 
@@ -101,31 +112,21 @@ static enum status list_changes(struct arena *arena, const struct jvalue *before
 	return status;
 }
 
-static void fill_event(const struct claims_change *change, int64_t version, Events__Event *event)
-{
-	event->has_type = true;
-	event->type = EVENTS__EVENT_TYPE__EVENT_TYPE_CLAIMS_CHANGED;
-	event->subject = (char *)change->user_id;
-	event->user_id = (char *)change->user_id;
-	event->has_version = true;
-	event->version = version;
-}
-
 /* ---- writing ---- */
 
-/* The document after the change, and what differs between the two. */
-static enum status compute_document(struct call *call, const struct claims_change *change, const char *before,
-                                    const char **ret_document, Events__Event *ret_event)
+/* The document after the write, and what differs between the two. */
+static enum status compute_document(struct call *call, const struct claims_write *write, const char *before,
+                                    const char **ret_document, Events__Event *event)
 {
 	struct pbjson_error error;
 	struct claims_fault fault;
-	const struct jvalue *old, *new = change->claims;
+	const struct jvalue *old, *new = write->claims;
 	size_t len;
 	enum status status = jvalue_read_object(before, "claims", call->arena, &old, &error);
 	if (status != ST_OK)
 		return ST_INTERNAL;
-	if (change->merge)
-		new = jvalue_merge(old, change->claims, call->arena);
+	if (write->merge)
+		new = jvalue_merge(old, write->claims, call->arena);
 	const char *document = new ? jvalue_text(new, call->arena, &len) : NULL;
 	if (!document)
 		return ST_RESOURCE_EXHAUSTED;
@@ -133,89 +134,69 @@ static enum status compute_document(struct call *call, const struct claims_chang
 	if (status != ST_OK)
 		return call_fail(call, status, fault.field, "%s", fault.reason);
 	*ret_document = document;
-	return list_changes(call->arena, old, new, ret_event);
+	return list_changes(call->arena, old, new, event);
 }
 
-/* Nothing changes: no event, no version, only the answer is remembered. */
-static enum status keep_claims(struct call *call, const struct claims_change *change, const struct claims_row *row,
-                               Claims__Claims *reply)
+static enum status write_try(struct change *change)
 {
-	struct store store = claims_store(call);
-	enum status status = fill_reply(call, change->user_id, row, reply);
+	struct call *call = change->call;
+	const struct claims_write *write = change->arg;
+	const Claims__Rows__UserClaims *before;
+	Claims__Rows__UserClaims after = CLAIMS__ROWS__USER_CLAIMS__INIT;
+	enum status status = read_claims(call, &write->user, &before);
 	if (status != ST_OK)
 		return status;
-	struct operation operation = call_operation(call, &reply->base);
-	return store_note_operation(&store, &call->project, &operation);
+	status = call_if_match(call, write->has_if_match, write->if_match_version, before->version);
+	if (status != ST_OK)
+		return status;
+	after.has_user_id = after.has_version = after.has_updated_at_us = true;
+	after.user_id = (ProtobufCBinaryData){ID_SIZE, (uint8_t *)write->user.bytes};
+	after.version = before->version + 1;
+	after.updated_at_us = clock_wall_us();
+	Events__Event *event =
+	    change_event(change, EVENTS__EVENT_TYPE__EVENT_TYPE_CLAIMS_CHANGED, write->user_id, after.version);
+	event->user_id = (char *)write->user_id;
+	status = compute_document(call, write, before->document, (const char **)&after.document, event);
+	if (status != ST_OK)
+		return status;
+	bool same = event->n_changes == 0;
+	show_claims(write->user_id, same ? before : &after, change->reply);
+	return same ? ST_OK : change_write(change, &sql_claims_write, &(struct sql_claims_write){&after});
 }
 
-/* One attempt. ST_ABORTED: another write came between reading and writing. */
-static enum status try_change(struct call *call, const struct claims_change *change, Claims__Claims *reply)
-{
-	struct store store = claims_store(call);
-	struct claims_row before;
-	struct claims_write write = {.project = call->project, .user = change->user};
-	Events__Event event = EVENTS__EVENT__INIT;
-	enum status status = store_read_claims(&store, &call->project, &change->user, &before);
-	if (status != ST_OK)
-		return status;
-	if (change->has_if_match && change->if_match_version != before.version)
-		return call_fail(call, ST_PRECONDITION_FAILED, "", "The claims have version %lld.",
-		                 (long long)before.version);
-	write.row.version = before.version + 1;
-	write.row.updated_at_us = clock_wall_us();
-	fill_event(change, write.row.version, &event);
-	status = compute_document(call, change, before.document, &write.row.document, &event);
-	if (status != ST_OK)
-		return status;
-	if (event.n_changes == 0)
-		return keep_claims(call, change, &before, reply);
-	status = fill_reply(call, change->user_id, &write.row, reply);
-	if (status != ST_OK)
-		return status;
-	write.event = call_event(call, &event);
-	write.operation = call_operation(call, &reply->base);
-	status = store_write_claims(&store, &write);
-	if (status == ST_OK)
-		call_committed(call);
-	return status;
-}
-
-static enum status change_claims(struct call *call, struct claims_change *change, ProtobufCMessage *reply)
+static enum status run_write(struct call *call, struct claims_write *write, const void *request, Claims__Claims *reply)
 {
 	struct pbjson_error error;
-	if (change->body == NULL)
+	if (!write->body)
 		return call_fail(call, ST_INVALID_ARGUMENT, "claims", "The claims are missing.");
-	enum status status = jvalue_read_object(change->body, "claims", call->arena, &change->claims, &error);
+	enum status status = jvalue_read_object(write->body, "claims", call->arena, &write->claims, &error);
 	if (status != ST_OK)
 		return call_fail(call, status, error.field, "%s", error.reason);
-	status = find_user(call, change->user_id, &change->user);
+	status = find_user(call, write->user_id, &write->user);
 	if (status != ST_OK)
 		return status;
-	status = ST_ABORTED;
-	for (int attempt = 0; attempt < WRITE_ATTEMPTS && status == ST_ABORTED; attempt++)
-		status = try_change(call, change, (Claims__Claims *)reply);
-	return status;
+	return change_run(call, request, reply, write_try, write);
 }
 
 enum status h_put_claims(struct call *call, const Claims__PutClaimsRequest *request, Claims__Claims *reply)
 {
-	struct claims_change change = {
+	struct claims_write write = {
 	    .user_id = request->user_id,
 	    .body = request->claims_json,
 	    .has_if_match = request->has_if_match_version,
 	    .if_match_version = request->if_match_version,
 	};
-	return change_claims(call, &change, &reply->base);
+	return run_write(call, &write, request, reply);
 }
 
 enum status h_patch_claims(struct call *call, const Claims__PatchClaimsRequest *request, Claims__Claims *reply)
 {
-	struct claims_change change = {
+	struct claims_write write = {
 	    .user_id = request->user_id,
 	    .body = request->claims_json,
 	    .merge = true,
 	    .has_if_match = request->has_if_match_version,
 	    .if_match_version = request->if_match_version,
 	};
-	return change_claims(call, &change, &reply->base);
+	return run_write(call, &write, request, reply);
 }

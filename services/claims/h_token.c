@@ -28,7 +28,7 @@ static enum status check_mint(struct call *call, const Claims__MintRequest *in, 
 		return call_fail(call, ST_INVALID_ARGUMENT, "session_id", "This is not a session id.");
 	if (!in->has_epoch || in->epoch < 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "epoch", "The epoch is missing or negative.");
-	if (in->audience != NULL && in->audience[0] == '\0')
+	if (in->audience && in->audience[0] == '\0')
 		return call_fail(call, ST_INVALID_ARGUMENT, "audience", "The audience must not be empty.");
 	if (in->has_lifetime_sec && in->lifetime_sec == 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "lifetime_sec", "The lifetime must be at least a second.");
@@ -93,28 +93,51 @@ static enum status make_payload(struct call *call, const struct mint *mint, cons
 }
 
 /* Reads key and claims; the first token of a project that the ledger has not yet announced makes its keys. */
-static enum status read_mint(struct call *call, const struct id *user, struct mint_row *ret_row)
+static enum status read_mint(struct call *call, const struct id *user, struct sql_mint_read_row *ret_row)
 {
-	struct store store = claims_store(call);
-	enum status status = store_read_mint(&store, &call->project, user, ret_row);
+	struct sql_mint_read params = {user};
+	struct sql_scope scope = call_sql(call);
+	enum status status = sql_one(&scope, &sql_mint_read, &params, ret_row);
 	if (status != ST_NOT_FOUND)
 		return status;
-	status = claims_ensure_keys(claims_state(call), &store, &call->project);
-	return status == ST_OK ? store_read_mint(&store, &call->project, user, ret_row) : status;
+	status = claims_ensure_keys(claims_state(call), &scope);
+	return status == ST_OK ? sql_one(&scope, &sql_mint_read, &params, ret_row) : status;
+}
+
+static bool take(struct db_blob blob, void *ret_bytes, size_t size_bytes)
+{
+	if (!blob.data || blob.len != size_bytes)
+		return false;
+	memcpy(ret_bytes, blob.data, size_bytes);
+	return true;
+}
+
+static enum status open_key(struct call *call, const struct sql_mint_read_row *row, const struct jwt_key **ret_key)
+{
+	struct sealed_key key;
+	size_t len = strlen(row->kid);
+	if (len >= sizeof(key.kid) || !take(row->x, key.x, sizeof(key.x)) || !take(row->y, key.y, sizeof(key.y)) ||
+	    !take(row->sealed_private, key.sealed, sizeof(key.sealed)))
+		return ST_INTERNAL;
+	memcpy(key.kid, row->kid, len + 1);
+	enum status status = keyring_open(claims_state(call)->keyring, &call->project, &key, ret_key);
+	if (status != ST_OK)
+		return call_fail(call, status, "", "The signing key does not open under this key-encryption key.");
+	return ST_OK;
 }
 
 enum status h_mint(struct call *call, const Claims__MintRequest *request, Claims__MintReply *reply)
 {
-	struct claims_state *state = claims_state(call);
-	struct mint mint = {.request = request, .lifetime_sec = state->lifetime_sec};
-	struct mint_row row;
+	struct mint mint = {.request = request, .lifetime_sec = claims_state(call)->lifetime_sec};
+	struct sql_mint_read_row row;
 	struct id user;
 	const struct jwt_key *key;
 	const char *payload;
 	size_t len;
 	enum status status = check_mint(call, request, &user);
-	if (status == ST_OK)
-		status = read_mint(call, &user, &row);
+	if (status != ST_OK)
+		return status;
+	status = read_mint(call, &user, &row);
 	if (status != ST_OK)
 		return status;
 	mint.document = row.document;
@@ -124,9 +147,9 @@ enum status h_mint(struct call *call, const Claims__MintRequest *request, Claims
 	status = make_payload(call, &mint, &payload, &len);
 	if (status != ST_OK)
 		return status;
-	status = keyring_open(state->keyring, &call->project, &row.key, &key);
+	status = open_key(call, &row, &key);
 	if (status != ST_OK)
-		return call_fail(call, status, "", "The signing key does not open under this key-encryption key.");
+		return status;
 	status = jwt_sign(key, payload, len, call->arena, &reply->access_token);
 	if (status != ST_OK)
 		return status;
@@ -148,21 +171,23 @@ static const struct token_key *find_only_key(void *arg, const struct id *project
 /* ST_INVALID_TOKEN: no such key, or it is no longer to be believed. *ret_key is for token_key_free. */
 static enum status read_verify_key(struct call *call, const char *kid, struct token_key **ret_key)
 {
-	struct store store = claims_store(call);
-	struct key_row *keys;
+	struct sql_signing_key_list_row *rows;
 	size_t count;
-	enum status status = store_list_keys(&store, &call->project, clock_wall_us(), &keys, &count);
+	enum status status =
+	    call_all(call, &sql_signing_key_list, &(struct sql_signing_key_list){clock_wall_us()}, &rows, &count);
 	if (status != ST_OK)
 		return status;
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(keys[i].kid, kid) != 0)
+		const Claims__Rows__SigningKey *key = rows[i].key;
+		if (strcmp(key->kid, kid) != 0)
 			continue;
-		*ret_key = token_key_new(keys[i].kid, keys[i].x, keys[i].y);
-		return *ret_key != NULL ? ST_OK : ST_INTERNAL;
+		*ret_key = token_key_new(key->kid, key->x.data, key->y.data);
+		return *ret_key ? ST_OK : ST_INTERNAL;
 	}
 	return ST_INVALID_TOKEN;
 }
 
+/* A token of this project and issuer that verifies. ST_INVALID_TOKEN otherwise. */
 static enum status verify(struct call *call, const char *token, struct token_claims *ret_claims)
 {
 	char kid[TOKEN_KID_SIZE];
@@ -170,13 +195,13 @@ static enum status verify(struct call *call, const char *token, struct token_cla
 	struct token_key *key = NULL;
 	size_t len = strlen(token);
 	enum status status = token_peek(token, len, &project, kid);
-	if (status == ST_OK && !id_equal(&project, &call->project))
-		status = ST_INVALID_TOKEN;
-	if (status == ST_OK)
-		status = read_verify_key(call, kid, &key);
-	if (status == ST_OK)
-		status = token_verify(token, len, claims_state(call)->issuer, clock_wall_us() / US_PER_SEC,
-		                      find_only_key, key, call->arena, ret_claims);
+	if (status != ST_OK || !id_equal(&project, &call->project))
+		return ST_INVALID_TOKEN;
+	status = read_verify_key(call, kid, &key);
+	if (status != ST_OK)
+		return status;
+	status = token_verify(token, len, claims_state(call)->issuer, clock_wall_us() / US_PER_SEC, find_only_key, key,
+	                      call->arena, ret_claims);
 	token_key_free(&key);
 	return status;
 }
@@ -186,7 +211,7 @@ enum status h_verify_token(struct call *call, const Claims__VerifyTokenRequest *
                            Claims__VerifyTokenReply *reply)
 {
 	struct token_claims claims;
-	if (request->token == NULL || request->token[0] == '\0')
+	if (!request->token || request->token[0] == '\0')
 		return call_fail(call, ST_INVALID_ARGUMENT, "token", "The token is missing.");
 	enum status status = verify(call, request->token, &claims);
 	reply->has_active = true;

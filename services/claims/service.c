@@ -33,21 +33,32 @@ struct claims_state *claims_state(struct call *call)
 	return call->run->state;
 }
 
-struct store claims_store(struct call *call)
+Claims__Rows__SigningKey claims_key_row(const struct sealed_key *key, const char *state, int64_t now_us)
 {
-	return (struct store){call->run->db, call->arena, call->deadline_us};
+	Claims__Rows__SigningKey row = CLAIMS__ROWS__SIGNING_KEY__INIT;
+	row.kid = (char *)key->kid;
+	row.algorithm = (char *)"ES256";
+	row.state = (char *)state;
+	row.has_x = row.has_y = row.has_sealed_private = row.has_created_at_us = true;
+	row.x = (ProtobufCBinaryData){sizeof(key->x), (uint8_t *)key->x};
+	row.y = (ProtobufCBinaryData){sizeof(key->y), (uint8_t *)key->y};
+	row.sealed_private = (ProtobufCBinaryData){sizeof(key->sealed), (uint8_t *)key->sealed};
+	row.created_at_us = now_us;
+	return row;
 }
 
-enum status claims_ensure_keys(const struct claims_state *state, const struct store *store, const struct id *project)
+enum status claims_ensure_keys(const struct claims_state *state, struct sql_scope *scope)
 {
 	struct sealed_key keys[2];
-	enum status status = keyring_generate(state->keyring, project, &keys[0]);
-	if (status != ST_OK)
-		return status;
-	status = keyring_generate(state->keyring, project, &keys[1]);
-	if (status != ST_OK)
-		return status;
-	return store_create_keys(store, project, keys, clock_wall_us());
+	int64_t now_us = clock_wall_us(), rows;
+	for (size_t i = 0; i < 2; i++) {
+		enum status status = keyring_generate(state->keyring, scope->project, &keys[i]);
+		if (status != ST_OK)
+			return status;
+	}
+	Claims__Rows__SigningKey active = claims_key_row(&keys[0], "active", now_us);
+	Claims__Rows__SigningKey next = claims_key_row(&keys[1], "next", now_us);
+	return sql_run(scope, &sql_signing_keys_create, &(struct sql_signing_keys_create){&active, &next}, &rows);
 }
 
 /* ---- the ledger: a project's first keys, the claims of deleted users ---- */
@@ -57,26 +68,38 @@ static const Events__EventType followed_types[] = {EVENTS__EVENT_TYPE__EVENT_TYP
 static enum status load_position(void *arg, int64_t *ret_position)
 {
 	struct claims_state *state = arg;
-	struct arena *arena = arena_new(FOLLOW_ARENA_BYTES);
-	struct store store = {state->run->db, arena, 0};
-	enum status status = arena == NULL ? ST_INTERNAL : store_load_claims_position(&store, ret_position);
-	arena_free(&arena);
+	struct sql_claims_position_row found = {0};
+	struct sql_scope scope = {.db = state->run->db, .arena = arena_new(FOLLOW_ARENA_BYTES)};
+	enum status status = scope.arena ? sql_one(&scope, &sql_claims_position, NULL, &found) : ST_INTERNAL;
+	arena_free(&scope.arena);
+	if (status == ST_OK)
+		*ret_position = found.position;
 	return status;
 }
 
+/* What a batch of entries comes to. */
+struct batch {
+	struct id *projects, *users; /* pairs: whose claims are dropped */
+	size_t count;
+	int64_t at_us, next;
+};
+
 /* Entries whose ids cannot be read are passed over: they will not become readable later. */
-static enum status apply_entry(struct claims_state *state, const struct store *store, const Audit__LedgerEntry *entry,
-                               struct dropped_users *dropped)
+static enum status apply_entry(struct claims_state *state, const struct sql_scope *scope,
+                               const Audit__LedgerEntry *entry, struct batch *batch)
 {
 	struct id project, user;
 	const Events__Event *event = entry->event;
-	if (event == NULL || !id_parse("prj", entry->project_id, &project))
+	if (!event || !id_parse("prj", entry->project_id, &project))
 		return ST_OK;
-	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED)
-		return claims_ensure_keys(state, store, &project);
+	if (event->type == EVENTS__EVENT_TYPE__EVENT_TYPE_PROJECT_CREATED) {
+		struct sql_scope own = *scope;
+		own.project = &project;
+		return claims_ensure_keys(state, &own);
+	}
 	if (event_facts(event->type)->revokes == EVENT_REVOKES_USER && id_parse("usr", event->subject, &user)) {
-		dropped->projects[dropped->count] = project;
-		dropped->users[dropped->count++] = user;
+		batch->projects[batch->count] = project;
+		batch->users[batch->count++] = user;
 	}
 	return ST_OK;
 }
@@ -92,37 +115,42 @@ static bool is_due(int64_t *next_us, int64_t every_us)
 
 /* Entries without effect on this schema come by the thousand: their position is stored now and then only, because reading
  * them again after a restart does no harm. */
-static enum status store_effects(struct claims_state *state, const struct store *store,
-                                 const struct dropped_users *dropped, int64_t next)
+static enum status apply_batch(struct claims_state *state, struct sql_scope *scope, const struct batch *batch)
 {
+	struct sql_claims_drop drop = {.position = batch->next,
+	                               .projects = {batch->projects, batch->count},
+	                               .users = {batch->users, batch->count},
+	                               .at_us = batch->at_us};
+	struct sql_claims_purge purge = {batch->at_us - DROPPED_KEPT_US};
 	enum status status = ST_OK;
-	if (dropped->count > 0 || is_due(&state->next_save_us, SAVE_EVERY_US))
-		status = store_drop_users(store, dropped, next);
-	if (status == ST_OK && is_due(&state->next_purge_us, PURGE_EVERY_US))
-		status = store_purge_dropped(store, dropped->at_us - DROPPED_KEPT_US);
-	return status;
+	int64_t rows;
+	if (batch->count > 0 || is_due(&state->next_save_us, SAVE_EVERY_US))
+		status = sql_run(scope, &sql_claims_drop, &drop, &rows);
+	if (status != ST_OK || !is_due(&state->next_purge_us, PURGE_EVERY_US))
+		return status;
+	return sql_run(scope, &sql_claims_purge, &purge, &rows);
 }
 
 static enum status apply_entries(void *arg, Audit__LedgerEntry **entries, size_t count, int64_t next)
 {
 	struct claims_state *state = arg;
 	enum status status = ST_INTERNAL;
-	struct arena *arena = arena_new(FOLLOW_ARENA_BYTES);
-	if (arena == NULL)
+	struct sql_scope scope = {.db = state->run->db, .arena = arena_new(FOLLOW_ARENA_BYTES)};
+	struct batch batch = {.at_us = clock_wall_us(), .next = next};
+	if (!scope.arena)
 		return ST_INTERNAL;
-	struct store store = {state->run->db, arena, 0};
-	struct dropped_users dropped = {.at_us = clock_wall_us()};
-	dropped.projects = arena_alloc(arena, (count + 1) * sizeof(*dropped.projects));
-	dropped.users = arena_alloc(arena, (count + 1) * sizeof(*dropped.users));
-	if (dropped.projects == NULL || dropped.users == NULL)
+	batch.projects = arena_alloc(scope.arena, (count + 1) * sizeof(*batch.projects));
+	batch.users = arena_alloc(scope.arena, (count + 1) * sizeof(*batch.users));
+	if (!batch.projects || !batch.users)
 		goto out;
-	status = ST_OK;
-	for (size_t i = 0; i < count && status == ST_OK; i++)
-		status = apply_entry(state, &store, entries[i], &dropped);
-	if (status == ST_OK)
-		status = store_effects(state, &store, &dropped, next);
+	for (size_t i = 0; i < count; i++) {
+		status = apply_entry(state, &scope, entries[i], &batch);
+		if (status != ST_OK)
+			goto out;
+	}
+	status = apply_batch(state, &scope, &batch);
 out:
-	arena_free(&arena);
+	arena_free(&scope.arena);
 	return status;
 }
 
@@ -131,7 +159,7 @@ out:
 static void claims_stop(struct process *run)
 {
 	struct claims_state *state = run->state;
-	if (state == NULL)
+	if (!state)
 		return;
 	keyring_free(&state->keyring);
 	free((char *)state->issuer);
@@ -159,14 +187,14 @@ static enum status state_fill(struct claims_state *state, const struct cfg *cfg)
 	state->lifetime_sec = (uint32_t)cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC");
 	state->keyring = keyring_new(kek);
 	secret_wipe(kek, sizeof(kek));
-	return state->keyring != NULL && state->issuer != NULL ? ST_OK : ST_INTERNAL;
+	return state->keyring && state->issuer ? ST_OK : ST_INTERNAL;
 }
 
 static enum status claims_start(struct process *run)
 {
 	json_object_seed(0);
 	struct claims_state *state = calloc(1, sizeof(*state));
-	if (state == NULL)
+	if (!state)
 		return ST_INTERNAL;
 	state->run = run;
 	run->state = state;
@@ -186,7 +214,7 @@ static enum status claims_start(struct process *run)
 	    .apply = apply_entries,
 	    .arg = state,
 	};
-	return follow_start(&options) != NULL ? ST_OK : ST_INTERNAL;
+	return follow_start(&options) ? ST_OK : ST_INTERNAL;
 }
 
 const struct service claims_service = {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "claims_handlers.gen.h"
+#include "claims_sql.gen.h"
 #include "keyring.h"
 #include "process/process.h"
-#include "store.h"
 
 /* Made at start, the same for all calls. */
 struct claims_state {
@@ -21,11 +21,8 @@ extern const struct service claims_service;
 /* The state of the process that the call runs in; never NULL. */
 struct claims_state *claims_state(struct call *call);
 
-/* The store as one call uses it. */
-struct store claims_store(struct call *call);
+/* A key as it is stored; borrows from `key`. */
+Claims__Rows__SigningKey claims_key_row(const struct sealed_key *key, const char *state, int64_t now_us);
 
-/* Gives a project the key that signs and the next one, as far as it lacks them. */
-MUST_USE enum status claims_ensure_keys(const struct claims_state *state, const struct store *store,
-                                        const struct id *project);
-
-/* ---- handlers ---- */
+/* Gives the scope's project the key that signs and the next one, as far as it lacks them. */
+MUST_USE enum status claims_ensure_keys(const struct claims_state *state, struct sql_scope *scope);

@@ -1,6 +1,7 @@
 /* The schema `claims` against a real Postgres: versions, size, keys at rest, rotation, deleted users. */
-#include "../../services/claims/store.h"
+#include "../../services/claims/service.h"
 #include "base/clock.h"
+#include "bus/method.h"
 #include "db/migrate.h"
 
 #include <criterion/criterion.h>
@@ -14,10 +15,17 @@ extern const struct migration claims_migrations[];
 static const uint8_t kek[SEAL_KEY_SIZE] = {7};
 
 struct fixture {
-	struct store store;
+	struct sql_scope scope; /* project: that of the fixture */
 	struct keyring *keyring;
 	struct id project, user;
 };
+
+/* The statements see the fixture's project as it is now. */
+static struct sql_scope *in_project(struct fixture *f)
+{
+	f->scope.project = &f->project;
+	return &f->scope;
+}
 
 static struct fixture fixture_new(void)
 {
@@ -27,20 +35,20 @@ static struct fixture fixture_new(void)
 	cr_assert_eq(migrate_run(conninfo, "claims", "", claims_migrations), ST_OK);
 	struct db_options options = {.conninfo = conninfo, .schema = "claims", .read_lanes = 1, .write_lanes = 1};
 	struct fixture f = {
-	    .store = {.db = db_new(&options), .arena = arena_new(8 << 20)},
+	    .scope = {.db = db_new(&options), .arena = arena_new(8 << 20)},
 	    .keyring = keyring_new(kek),
 	    .project = id_new(),
 	    .user = id_new(),
 	};
-	cr_assert(f.store.db != NULL && f.store.arena != NULL && f.keyring != NULL);
+	cr_assert(f.scope.db && f.scope.arena && f.keyring);
 	return f;
 }
 
 static void fixture_free(struct fixture *f)
 {
 	keyring_free(&f->keyring);
-	db_free(&f->store.db);
-	arena_free(&f->store.arena);
+	db_free(&f->scope.db);
+	arena_free(&f->scope.arena);
 }
 
 /* A text in SQL, run by the test itself; the first value of the answer, to be freed. */
@@ -61,49 +69,83 @@ static long sql_count(const struct fixture *f, const char *table)
 	char hex[2 * ID_SIZE + 1];
 	hex_encode(f->project.bytes, ID_SIZE, hex);
 	char *value =
-	    sql_value(arena_printf(f->store.arena, "SELECT count(*) FROM %s WHERE project_id = '%s'", table, hex));
+	    sql_value(arena_printf(f->scope.arena, "SELECT count(*) FROM %s WHERE project_id = '%s'", table, hex));
 	long count = strtol(value, NULL, 10);
 	free(value);
 	return count;
 }
 
-static struct operation operation_new(void)
+/* A change with its effects, as change_write makes them; 0 rows is ST_ABORTED. */
+static enum status change(struct fixture *f, const struct id *operation, const struct db_stmt *stmt, const void *params)
 {
 	static const uint8_t hash[SHA256_SIZE] = {1};
-	return (struct operation){id_new(), 2002, hash, (const uint8_t *)"reply", 5, clock_wall_us()};
+	struct db_blob event = {"event", 5};
+	struct db_effects effects = {.events = {&event, 1},
+	                             .operation = operation,
+	                             .method = M_CLAIMS_PUT_CLAIMS,
+	                             .request_hash = {hash, sizeof(hash)},
+	                             .reply = {"reply", 5},
+	                             .at_us = clock_wall_us()};
+	struct sql_scope scope = *in_project(f);
+	int64_t rows;
+	scope.effects = &effects;
+	enum status status = sql_run(&scope, stmt, params, &rows);
+	return status == ST_OK && rows == 0 ? ST_ABORTED : status;
 }
 
-static enum status put(struct fixture *f, int64_t version, const char *document, const struct operation *operation)
+static enum status put(struct fixture *f, int64_t version, const char *document, const struct id *operation)
 {
-	struct claims_write write = {
-	    .project = f->project,
-	    .user = f->user,
-	    .row = {document, version, clock_wall_us()},
-	    .operation = *operation,
-	    .event = {(const uint8_t *)"event", 5},
-	};
-	return store_write_claims(&f->store, &write);
+	Claims__Rows__UserClaims row = CLAIMS__ROWS__USER_CLAIMS__INIT;
+	row.has_user_id = row.has_version = row.has_updated_at_us = true;
+	row.user_id = (ProtobufCBinaryData){ID_SIZE, f->user.bytes};
+	row.document = (char *)document;
+	row.version = version;
+	row.updated_at_us = clock_wall_us();
+	return change(f, operation, &sql_claims_write, &(struct sql_claims_write){&row});
 }
 
-static struct claims_row read_row(struct fixture *f)
+static enum status read_row(struct fixture *f, Claims__Rows__UserClaims **ret_row)
 {
-	struct claims_row row;
-	cr_assert_eq(store_read_claims(&f->store, &f->project, &f->user, &row), ST_OK);
+	struct sql_claims_get_row found;
+	enum status status = sql_one(in_project(f), &sql_claims_get, &(struct sql_claims_get){&f->user}, &found);
+	if (status == ST_OK)
+		*ret_row = found.claims;
+	return status;
+}
+
+static Claims__Rows__UserClaims *row_now(struct fixture *f)
+{
+	Claims__Rows__UserClaims *row = NULL;
+	cr_assert_eq(read_row(f, &row), ST_OK);
 	return row;
+}
+
+static enum status read_mint(struct fixture *f, struct sql_mint_read_row *ret_row)
+{
+	return sql_one(in_project(f), &sql_mint_read, &(struct sql_mint_read){&f->user}, ret_row);
+}
+
+static size_t list(struct fixture *f, int64_t now_us, struct sql_signing_key_list_row **ret_rows)
+{
+	size_t count;
+	cr_assert_eq(
+	    sql_all(in_project(f), &sql_signing_key_list, &(struct sql_signing_key_list){now_us}, ret_rows, &count),
+	    ST_OK);
+	return count;
 }
 
 Test(claims_store, a_write_needs_the_version_before_it)
 {
 	struct fixture f = fixture_new();
-	struct operation first = operation_new(), second = operation_new(), third = operation_new();
-	cr_assert_eq(read_row(&f).version, 0);
-	cr_assert_str_eq(read_row(&f).document, "{}");
+	struct id first = id_new(), second = id_new(), third = id_new();
+	Claims__Rows__UserClaims *row;
+	cr_assert_eq(read_row(&f, &row), ST_NOT_FOUND);
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &first), ST_OK);
 	cr_assert_eq(put(&f, 1, "{\"a\":2}", &second), ST_ABORTED);
 	cr_assert_eq(put(&f, 3, "{\"a\":3}", &second), ST_ABORTED);
-	cr_assert_str_eq(read_row(&f).document, "{\"a\":1}");
+	cr_assert_str_eq(row_now(&f)->document, "{\"a\":1}");
 	cr_assert_eq(put(&f, 2, "{\"a\":2}", &third), ST_OK);
-	cr_assert_eq(read_row(&f).version, 2);
+	cr_assert_eq(row_now(&f)->version, 2);
 	cr_assert_eq(sql_count(&f, "outbox"), 2, "one event for each write that happened, none for the others");
 	cr_assert_eq(sql_count(&f, "operation"), 2);
 	fixture_free(&f);
@@ -112,10 +154,10 @@ Test(claims_store, a_write_needs_the_version_before_it)
 Test(claims_store, an_operation_happens_once)
 {
 	struct fixture f = fixture_new();
-	struct operation operation = operation_new();
+	struct id operation = id_new();
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &operation), ST_OK);
 	cr_assert_eq(put(&f, 2, "{\"a\":2}", &operation), ST_ALREADY_EXISTS);
-	cr_assert_eq(read_row(&f).version, 1);
+	cr_assert_eq(row_now(&f)->version, 1);
 	cr_assert_eq(sql_count(&f, "outbox"), 1);
 	fixture_free(&f);
 }
@@ -123,7 +165,7 @@ Test(claims_store, an_operation_happens_once)
 Test(claims_store, the_table_refuses_4097_bytes)
 {
 	struct fixture f = fixture_new();
-	struct operation operation = operation_new();
+	struct id operation = id_new();
 	char document[4098];
 	memset(document, ' ', sizeof(document));
 	document[0] = '{';
@@ -133,17 +175,18 @@ Test(claims_store, the_table_refuses_4097_bytes)
 	document[4095] = '}';
 	document[4096] = '\0';
 	cr_assert_eq(put(&f, 1, document, &operation), ST_OK);
-	cr_assert_eq(strlen(read_row(&f).document), 4096);
+	cr_assert_eq(strlen(row_now(&f)->document), 4096);
 	fixture_free(&f);
 }
 
 Test(claims_store, projects_do_not_see_each_other)
 {
 	struct fixture f = fixture_new();
-	struct operation operation = operation_new();
+	Claims__Rows__UserClaims *row;
+	struct id operation = id_new();
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &operation), ST_OK);
 	f.project = id_new();
-	cr_assert_eq(read_row(&f).version, 0);
+	cr_assert_eq(read_row(&f, &row), ST_NOT_FOUND);
 	fixture_free(&f);
 }
 
@@ -156,49 +199,50 @@ struct key_pair {
 
 static struct key_pair keys_new(struct fixture *f)
 {
-	struct sealed_key keys[2];
-	cr_assert_eq(keyring_generate(f->keyring, &f->project, &keys[0]), ST_OK);
-	cr_assert_eq(keyring_generate(f->keyring, &f->project, &keys[1]), ST_OK);
-	cr_assert_eq(store_create_keys(&f->store, &f->project, keys, clock_wall_us()), ST_OK);
-	return (struct key_pair){keys[0], keys[1]};
+	struct key_pair pair;
+	int64_t now_us = clock_wall_us(), rows;
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &pair.active), ST_OK);
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &pair.next), ST_OK);
+	Claims__Rows__SigningKey active = claims_key_row(&pair.active, "active", now_us);
+	Claims__Rows__SigningKey next = claims_key_row(&pair.next, "next", now_us);
+	struct sql_signing_keys_create params = {&active, &next};
+	cr_assert_eq(sql_run(in_project(f), &sql_signing_keys_create, &params, &rows), ST_OK);
+	return pair;
 }
 
 /* The keys after it, when the change is one of those that *keys names. */
 static enum status replace(struct fixture *f, struct key_pair *keys, int64_t now_us, int64_t retires_at_us)
 {
-	struct key_change change = {
-	    .project = f->project,
-	    .next_kid = keys->next.kid,
-	    .active_kid = keys->active.kid,
-	    .now_us = now_us,
-	    .retires_at_us = retires_at_us,
-	    .operation = operation_new(),
-	    .event = {(const uint8_t *)"event", 5},
-	};
-	cr_assert_eq(keyring_generate(f->keyring, &f->project, &change.key), ST_OK);
-	enum status status = store_replace_key(&f->store, &change);
+	struct sealed_key made;
+	struct id operation = id_new();
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &made), ST_OK);
+	Claims__Rows__SigningKey key = claims_key_row(&made, "next", now_us);
+	struct sql_signing_key_replace params = {keys->active.kid, keys->next.kid, retires_at_us, &key};
+	enum status status = change(f, &operation, &sql_signing_key_replace, &params);
 	if (status == ST_OK)
-		*keys = (struct key_pair){keys->next, change.key};
+		*keys = (struct key_pair){keys->next, made};
 	return status;
+}
+
+static bool key_is(const struct sql_signing_key_list_row *row, const struct sealed_key *key, const char *state)
+{
+	return strcmp(row->key->kid, key->kid) == 0 && strcmp(row->key->state, state) == 0;
 }
 
 Test(claims_store, the_first_keys_are_made_once)
 {
 	struct fixture f = fixture_new();
-	struct mint_row row;
-	struct key_row *keys;
-	size_t count;
-	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_NOT_FOUND);
+	struct sql_mint_read_row row;
+	struct sql_signing_key_list_row *keys;
+	cr_assert_eq(read_mint(&f, &row), ST_NOT_FOUND);
 	struct key_pair first = keys_new(&f);
 	keys_new(&f); /* another replica at the same moment */
-	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_str_eq(row.key.kid, first.active.kid);
+	cr_assert_eq(read_mint(&f, &row), ST_OK);
+	cr_assert_str_eq(row.kid, first.active.kid);
 	cr_assert_null(row.document);
-	cr_assert_eq(store_list_keys(&f.store, &f.project, clock_wall_us(), &keys, &count), ST_OK);
-	cr_assert_eq(count, 2, "the next key is published with the first one");
-	cr_assert(strcmp(keys[0].kid, first.active.kid) == 0 && strcmp(keys[0].state, "active") == 0);
-	cr_assert(strcmp(keys[1].kid, first.next.kid) == 0 && strcmp(keys[1].state, "next") == 0);
-	cr_assert_eq(keys[0].created_at_us, keys[1].created_at_us);
+	cr_assert_eq(list(&f, clock_wall_us(), &keys), 2, "the next key is published with the first one");
+	cr_assert(key_is(&keys[0], &first.active, "active") && key_is(&keys[1], &first.next, "next"));
+	cr_assert_eq(keys[0].key->created_at_us, keys[1].key->created_at_us);
 	fixture_free(&f);
 }
 
@@ -208,23 +252,24 @@ Test(claims_store, keys_are_sealed_at_rest)
 	static const uint8_t other_kek[SEAL_KEY_SIZE] = {8};
 	struct keyring *stranger = keyring_new(other_kek);
 	struct sealed_key key = keys_new(&f).active;
-	struct mint_row row;
+	struct sql_mint_read_row row;
 	const struct jwt_key *opened;
 	uint8_t d[JWT_COORDINATE_SIZE], aad[ID_SIZE + TOKEN_KID_SIZE];
 	char hex[2 * JWT_COORDINATE_SIZE + 1];
-	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_eq(memcmp(&row.key.sealed, key.sealed, sizeof(key.sealed)), 0);
-	cr_assert_eq(keyring_open(f.keyring, &f.project, &row.key, &opened), ST_OK);
-	cr_assert_eq(keyring_open(stranger, &f.project, &row.key, &opened), ST_INTERNAL);
-	cr_assert_eq(keyring_open(f.keyring, &f.user, &row.key, &opened), ST_INTERNAL, "another project");
+	cr_assert_eq(read_mint(&f, &row), ST_OK);
+	cr_assert(row.sealed_private.len == sizeof(key.sealed) &&
+	          memcmp(row.sealed_private.data, key.sealed, sizeof(key.sealed)) == 0);
+	cr_assert_eq(keyring_open(f.keyring, &f.project, &key, &opened), ST_OK);
+	cr_assert_eq(keyring_open(stranger, &f.project, &key, &opened), ST_INTERNAL);
+	cr_assert_eq(keyring_open(f.keyring, &f.user, &key, &opened), ST_INTERNAL, "another project");
 
 	memcpy(aad, f.project.bytes, ID_SIZE);
-	memcpy(aad + ID_SIZE, row.key.kid, strlen(row.key.kid));
-	struct secret_piece sealed = {row.key.sealed, sizeof(row.key.sealed)};
-	cr_assert_eq(secret_open(kek, aad, ID_SIZE + strlen(row.key.kid), &sealed, d), ST_OK);
+	memcpy(aad + ID_SIZE, key.kid, strlen(key.kid));
+	struct secret_piece sealed = {key.sealed, sizeof(key.sealed)};
+	cr_assert_eq(secret_open(kek, aad, ID_SIZE + strlen(key.kid), &sealed, d), ST_OK);
 	hex_encode(d, sizeof(d), hex);
 	char *hits = sql_value(
-	    arena_printf(f.store.arena, "SELECT count(*) FROM signing_key k WHERE strpos(k::text, '%s') > 0", hex));
+	    arena_printf(f.scope.arena, "SELECT count(*) FROM signing_key k WHERE strpos(k::text, '%s') > 0", hex));
 	cr_assert_str_eq(hits, "0", "the private number stands in the table in plain");
 	free(hits);
 	keyring_free(&stranger);
@@ -236,26 +281,23 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 	struct fixture f = fixture_new();
 	int64_t now_us = clock_wall_us();
 	struct key_pair keys = {0};
-	struct key_row *rows;
-	struct mint_row row;
-	size_t count;
+	struct sql_signing_key_list_row *rows;
+	struct sql_mint_read_row row;
 	cr_assert_eq(replace(&f, &keys, now_us, now_us + 100), ST_ABORTED, "nothing to rotate yet");
 	cr_assert_eq(sql_count(&f, "outbox"), 0);
 	struct key_pair first = keys_new(&f);
 	keys = first;
 	cr_assert_eq(replace(&f, &keys, now_us, now_us + 100), ST_OK);
 	cr_assert_eq(sql_count(&f, "outbox"), 1);
-	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_str_eq(row.key.kid, first.next.kid, "the one that was published before");
+	cr_assert_eq(read_mint(&f, &row), ST_OK);
+	cr_assert_str_eq(row.kid, first.next.kid, "the one that was published before");
 
-	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 99, &rows, &count), ST_OK);
-	cr_assert_eq(count, 3);
-	cr_assert(strcmp(rows[0].kid, first.next.kid) == 0 && strcmp(rows[0].state, "active") == 0 && !rows[0].retires);
-	cr_assert(strcmp(rows[1].kid, keys.next.kid) == 0 && strcmp(rows[1].state, "next") == 0);
-	cr_assert(strcmp(rows[2].kid, first.active.kid) == 0 && strcmp(rows[2].state, "retiring") == 0);
-	cr_assert_eq(rows[2].retires_at_us, now_us + 100);
-	cr_assert_eq(store_list_keys(&f.store, &f.project, now_us + 100, &rows, &count), ST_OK);
-	cr_assert_eq(count, 2, "its time is over");
+	cr_assert_eq(list(&f, now_us + 99, &rows), 3);
+	cr_assert(key_is(&rows[0], &first.next, "active") && !rows[0].key->has_retires_at_us);
+	cr_assert(key_is(&rows[1], &keys.next, "next"));
+	cr_assert(key_is(&rows[2], &first.active, "retiring"));
+	cr_assert_eq(rows[2].key->retires_at_us, now_us + 100);
+	cr_assert_eq(list(&f, now_us + 100, &rows), 2, "its time is over");
 
 	cr_assert_eq(replace(&f, &first, now_us + 101, now_us + 201), ST_ABORTED, "keys as they were before");
 	cr_assert_eq(sql_count(&f, "signing_key"), 3, "nothing happened");
@@ -280,13 +322,12 @@ struct racer {
 static struct key_pair keys_now(struct fixture *f)
 {
 	struct key_pair pair = {0};
-	struct key_row *rows;
-	size_t count;
-	cr_assert_eq(store_list_keys(&f->store, &f->project, clock_wall_us(), &rows, &count), ST_OK);
-	cr_assert(count >= 2 && strcmp(rows[0].state, "active") == 0 && strcmp(rows[1].state, "next") == 0,
+	struct sql_signing_key_list_row *rows;
+	size_t count = list(f, clock_wall_us(), &rows);
+	cr_assert(count >= 2 && strcmp(rows[0].key->state, "active") == 0 && strcmp(rows[1].key->state, "next") == 0,
 	          "at every moment there is one of each");
-	memcpy(pair.active.kid, rows[0].kid, strlen(rows[0].kid) + 1);
-	memcpy(pair.next.kid, rows[1].kid, strlen(rows[1].kid) + 1);
+	memcpy(pair.active.kid, rows[0].key->kid, strlen(rows[0].key->kid) + 1);
+	memcpy(pair.next.kid, rows[1].key->kid, strlen(rows[1].key->kid) + 1);
 	return pair;
 }
 
@@ -330,44 +371,50 @@ Test(claims_store, replicas_may_rotate_at_once)
 
 /* ---- the ledger ---- */
 
-static enum status drop(struct fixture *f, int64_t next)
+static enum status drop(struct fixture *f, size_t count, int64_t next)
 {
 	struct id projects[2] = {f->project, f->project},
 	          users[2] = {f->user, f->user}; /* twice: at least once delivery */
-	struct dropped_users dropped = {projects, users, 2, clock_wall_us()};
-	return store_drop_users(&f->store, &dropped, next);
+	struct sql_claims_drop params = {next, {projects, count}, {users, count}, clock_wall_us()};
+	int64_t rows;
+	return sql_run(in_project(f), &sql_claims_drop, &params, &rows);
+}
+
+static int64_t position(struct fixture *f)
+{
+	struct sql_claims_position_row found;
+	cr_assert_eq(sql_one(in_project(f), &sql_claims_position, NULL, &found), ST_OK);
+	return found.position;
 }
 
 Test(claims_store, deleted_users_lose_their_claims)
 {
 	struct fixture f = fixture_new();
-	struct operation first = operation_new(), late = operation_new(), second = operation_new();
-	struct dropped_users none = {NULL, NULL, 0, clock_wall_us()};
-	struct mint_row row;
-	int64_t start, position;
-	cr_assert_eq(store_load_claims_position(&f.store, &start), ST_OK);
+	struct id first = id_new(), late = id_new(), second = id_new();
+	Claims__Rows__UserClaims *row;
+	struct sql_mint_read_row mint;
+	int64_t start = position(&f), rows;
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &first), ST_OK);
 	keys_new(&f);
-	cr_assert_eq(drop(&f, start + 10), ST_OK);
-	cr_assert_eq(read_row(&f).version, 0);
-	cr_assert_eq(store_read_mint(&f.store, &f.project, &f.user, &row), ST_OK);
-	cr_assert_null(row.document);
+	cr_assert_eq(drop(&f, 2, start + 10), ST_OK);
+	cr_assert_eq(read_row(&f, &row), ST_NOT_FOUND);
+	cr_assert_eq(read_mint(&f, &mint), ST_OK);
+	cr_assert_null(mint.document);
 	cr_assert_eq(put(&f, 2, "{\"a\":2}", &late), ST_ABORTED, "a write that had read before");
 	cr_assert_eq(put(&f, 1, "{\"a\":2}", &late), ST_ABORTED);
-	cr_assert_eq(store_load_claims_position(&f.store, &position), ST_OK);
-	cr_assert_eq(position, start + 10);
+	cr_assert_eq(position(&f), start + 10);
 
-	cr_assert_eq(drop(&f, start + 10), ST_OK, "the same batch again, or another replica");
-	cr_assert_eq(store_drop_users(&f.store, &none, start + 20), ST_OK);
-	cr_assert_eq(store_drop_users(&f.store, &none, start + 15), ST_OK);
-	cr_assert_eq(store_load_claims_position(&f.store, &position), ST_OK);
-	cr_assert_eq(position, start + 20, "the position never goes back");
+	cr_assert_eq(drop(&f, 2, start + 10), ST_OK, "the same batch again, or another replica");
+	cr_assert_eq(drop(&f, 0, start + 20), ST_OK);
+	cr_assert_eq(drop(&f, 0, start + 15), ST_OK);
+	cr_assert_eq(position(&f), start + 20, "the position never goes back");
 
 	f.user = id_new();
 	cr_assert_eq(put(&f, 1, "{\"a\":1}", &second), ST_OK);
-	cr_assert_eq(drop(&f, start + 20), ST_OK);
-	cr_assert_eq(read_row(&f).version, 1, "a position that was applied has no effect again");
-	cr_assert_eq(store_purge_dropped(&f.store, clock_wall_us() + 1), ST_OK);
+	cr_assert_eq(drop(&f, 2, start + 20), ST_OK);
+	cr_assert_eq(row_now(&f)->version, 1, "a position that was applied has no effect again");
+	cr_assert_eq(sql_run(in_project(&f), &sql_claims_purge, &(struct sql_claims_purge){clock_wall_us() + 1}, &rows),
+	             ST_OK);
 	cr_assert_eq(sql_count(&f, "user_claims"), 1);
 	fixture_free(&f);
 }

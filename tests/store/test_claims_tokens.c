@@ -109,25 +109,34 @@ static enum status get_jwks(struct fixture *f, Claims__Jwks *ret_jwks)
 	return h_get_jwks(&call, &request, ret_jwks);
 }
 
-static void rotate(struct fixture *f, int64_t retires_at_us)
+/* Runs a write of the project with effects that nobody looks at. */
+static void write_row(struct fixture *f, const struct db_stmt *stmt, const void *params)
 {
 	static const uint8_t hash[SHA256_SIZE];
-	struct store store = {f->run.db, f->arena, 0};
-	struct key_row *keys;
+	struct id operation = id_new();
+	struct db_blob event = {hash, 1};
+	struct db_effects effects = {
+	    .events = {&event, 1}, .operation = &operation, .request_hash = {hash, sizeof(hash)}, .reply = {hash, 1}};
+	struct sql_scope scope = {.db = f->run.db, .arena = f->arena, .project = &f->project, .effects = &effects};
+	int64_t rows;
+	cr_assert_eq(sql_run(&scope, stmt, params, &rows), ST_OK);
+	cr_assert_eq(rows, 1);
+}
+
+static void rotate(struct fixture *f, int64_t retires_at_us)
+{
+	struct sql_scope scope = {.db = f->run.db, .arena = f->arena, .project = &f->project};
+	struct sql_signing_key_list_row *keys;
+	struct sealed_key made;
 	size_t count;
-	cr_assert_eq(store_list_keys(&store, &f->project, clock_wall_us(), &keys, &count), ST_OK);
+	cr_assert_eq(
+	    sql_all(&scope, &sql_signing_key_list, &(struct sql_signing_key_list){clock_wall_us()}, &keys, &count),
+	    ST_OK);
 	cr_assert_geq(count, 2);
-	struct key_change change = {
-	    .project = f->project,
-	    .active_kid = keys[0].kid,
-	    .next_kid = keys[1].kid,
-	    .now_us = clock_wall_us(),
-	    .retires_at_us = retires_at_us,
-	    .operation = {id_new(), 2022, hash, hash, 1, 1},
-	    .event = {hash, 1},
-	};
-	cr_assert_eq(keyring_generate(f->state.keyring, &f->project, &change.key), ST_OK);
-	cr_assert_eq(store_replace_key(&store, &change), ST_OK);
+	cr_assert_eq(keyring_generate(f->state.keyring, &f->project, &made), ST_OK);
+	Claims__Rows__SigningKey key = claims_key_row(&made, "next", clock_wall_us());
+	write_row(f, &sql_signing_key_replace,
+	          &(struct sql_signing_key_replace){keys[0].key->kid, keys[1].key->kid, retires_at_us, &key});
 }
 
 static enum status ask_to_rotate(struct fixture *f, Claims__SigningKey *ret_key, uint32_t *ret_retry_after_ms)
@@ -157,11 +166,12 @@ static void sql_keys(const struct fixture *f, const char *sql)
 
 static void put_claims(struct fixture *f, const char *document)
 {
-	static const uint8_t hash[SHA256_SIZE];
-	struct store store = {f->run.db, f->arena, 0};
-	struct claims_write write = {
-	    f->project, f->user, {document, 1, 1}, {id_new(), 2002, hash, hash, 1, 1}, {hash, 1}};
-	cr_assert_eq(store_write_claims(&store, &write), ST_OK);
+	Claims__Rows__UserClaims row = CLAIMS__ROWS__USER_CLAIMS__INIT;
+	row.has_user_id = row.has_version = row.has_updated_at_us = true;
+	row.user_id = (ProtobufCBinaryData){ID_SIZE, f->user.bytes};
+	row.document = (char *)document;
+	row.version = row.updated_at_us = 1;
+	write_row(f, &sql_claims_write, &(struct sql_claims_write){&row});
 }
 
 Test(claims_tokens, a_token_carries_the_claims_and_verifies)

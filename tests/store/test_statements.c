@@ -1,6 +1,7 @@
 /* Every statement of every service: Postgres prepares it with the types that we bind, and gives the columns that we read. */
 #include "store.h"
 
+#include "claims_sql.gen.h"
 #include "identity_sql.gen.h"
 #include "process_sql.gen.h"
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct migration claims_migrations[];
 extern const struct migration identity_migrations[];
 
 /* By enum db_type. */
@@ -96,6 +98,11 @@ static void check_service(const char *schema, const struct migration *migrations
 Test(statements, of_identity)
 {
 	check_service("identity", identity_migrations, identity_statements);
+}
+
+Test(statements, of_claims)
+{
+	check_service("claims", claims_migrations, claims_statements);
 }
 
 Test(statements, of_every_process)
