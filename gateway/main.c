@@ -39,6 +39,11 @@ static const struct cfg_item gateway_cfg_items[] = {
      "Longest life of an access token, seconds; the same as at the claims service."},
     {"DENIZEN_RATE_LIMIT", CFG_INT, "50000", 0, 10000000,
      "Requests a second that one key may send on average; 0: no limit."},
+    {"DENIZEN_ACCOUNT_RATE_LIMIT", CFG_INT, "100", 0, 10000000,
+     "Requests a second that one user may send on average with a token; 0: no limit."},
+    {"DENIZEN_ADDRESS_RATE_LIMIT", CFG_INT, "1000", 0, 10000000,
+     "Requests a second that one client address (IPv6: /64) may send on average to routes that need no credential; 0: "
+     "no limit."},
     {"DENIZEN_AUTH_FAILURE_LIMIT", CFG_INT, "20", 0, 1000000,
      "Unknown keys a second that one client address may present on average; 0: no limit."},
     {"DENIZEN_TRUSTED_PROXIES", CFG_TEXT, "", 0, 0,
@@ -93,7 +98,6 @@ static enum status process_make_memory(struct gateway_process *process)
 {
 	struct gateway *gateway = &process->gateway;
 	const struct cfg *cfg = process->cfg;
-	int64_t rate = cfg_int(cfg, "DENIZEN_RATE_LIMIT");
 	int64_t failures = cfg_int(cfg, "DENIZEN_AUTH_FAILURE_LIMIT");
 	gateway->token_lifetime_sec = cfg_int(cfg, "DENIZEN_TOKEN_LIFETIME_SEC");
 	int64_t keep_sec = revocation_keep_sec(gateway->token_lifetime_sec);
@@ -101,7 +105,10 @@ static enum status process_make_memory(struct gateway_process *process)
 	id_format("gwy", &instance, gateway->instance);
 	gateway->body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES");
 	gateway->import_max_bytes = cfg_int(cfg, "DENIZEN_IMPORT_BYTES");
-	gateway->key_limiter = limiter_new(rate, rate);
+	const struct limits_options rates = {.key = cfg_int(cfg, "DENIZEN_RATE_LIMIT"),
+	                                     .account = cfg_int(cfg, "DENIZEN_ACCOUNT_RATE_LIMIT"),
+	                                     .address = cfg_int(cfg, "DENIZEN_ADDRESS_RATE_LIMIT")};
+	gateway->limits = limits_new(&rates);
 	gateway->failure_limiter = limiter_new(failures, failures * FAILURE_BURST_SEC);
 	gateway->revocation = revocation_new(keep_sec * US_PER_SEC);
 	gateway->feed = feed_new(process->threads / 2);
@@ -109,7 +116,7 @@ static enum status process_make_memory(struct gateway_process *process)
 		log_event(LOG_ERROR, "DENIZEN_TRUSTED_PROXIES must be addresses or networks with commas", NULL);
 		return ST_INVALID_ARGUMENT;
 	}
-	if (!gateway->key_limiter || !gateway->failure_limiter || !gateway->revocation || !gateway->feed)
+	if (!gateway->limits || !gateway->failure_limiter || !gateway->revocation || !gateway->feed)
 		return ST_UNAVAILABLE;
 	return ST_OK;
 }

@@ -7,13 +7,21 @@
 
 #include <stdatomic.h>
 
+/* Whose budget a request is taken from (front/limits.h). */
+enum rate_class {
+	RATE_CALLER,  /* of who asks: a key, an account; the address where nobody is known */
+	RATE_ADDRESS, /* of the address, whoever asks, before it is known */
+	RATE_NONE,    /* none: what must be answered always */
+};
+
 /* A row of a dialect's table. */
 struct dialect_route {
-	const char *verb;        /* "GET"; HEAD is answered from GET */
-	const char *path;        /* "/v1/users/{user_id}" */
-	uint32_t method;         /* M_...: what it calls; 0 = no method of the contract */
-	unsigned accepts;        /* CALLER_BITs of who may call; 0 = a public route */
-	const char *permission;  /* "users:read"; "none" = whoever is accepted */
+	const char *verb;       /* "GET"; HEAD is answered from GET */
+	const char *path;       /* "/v1/users/{user_id}" */
+	uint32_t method;        /* M_...: what it calls; 0 = no method of the contract */
+	unsigned accepts;       /* CALLER_BITs of who may call; 0 = a public route */
+	const char *permission; /* "users:read"; "none" = whoever is accepted */
+	enum rate_class rate;
 	bool credential_in_body; /* the caller is known only when the body is read */
 	/* Builds the message to send from path, query, headers and body. NULL with a row that has answer. On failure it has called
 	 * http_fail. */

@@ -5,6 +5,7 @@
 #include "bus/client.h"
 #include "front/authn.h"
 #include "front/limiter.h"
+#include "front/limits.h"
 #include "front/mount.h"
 #include "front/route.h"
 #include "ledger/follow.h"
@@ -27,7 +28,7 @@ struct gateway {
 	struct client *client;
 	struct follow *follow;
 	struct authn *authn;
-	struct limiter *key_limiter;
+	struct limits *limits;
 	struct limiter *failure_limiter;
 	struct revocation *revocation;
 	struct keysets *keysets;

@@ -157,21 +157,19 @@ static enum status pipeline_public(struct exchange *exchange)
 /* Who asks, whether the rate allows it, and whether the caller may. */
 static enum status pipeline_authorize(struct exchange *exchange)
 {
-	struct gateway *gateway = exchange->gateway;
+	struct limits *limits = exchange->gateway->limits;
 	const struct route *route = exchange->route;
-	if (route->row.accepts == 0)
-		return pipeline_public(exchange);
-	enum status status = authenticate(exchange);
+	bool early = route->row.accepts == 0 || route->row.rate == RATE_ADDRESS;
+	enum status status = early ? limits_take(limits, exchange) : ST_OK;
 	if (status != ST_OK)
 		return status;
-	const char *key = exchange->caller.id;
-	uint32_t wait_ms = limiter_take(gateway->key_limiter, key, strlen(key), 1);
-	if (wait_ms > 0) {
-		(void)http_fail(exchange, ST_RESOURCE_EXHAUSTED, NULL,
-		                "This key sends more requests than its rate allows");
-		exchange->failure.retry_after_ms = wait_ms;
-		return ST_RESOURCE_EXHAUSTED;
-	}
+	if (route->row.accepts == 0)
+		return pipeline_public(exchange);
+	status = authenticate(exchange);
+	if (status == ST_OK && !early)
+		status = limits_take(limits, exchange);
+	if (status != ST_OK)
+		return status;
 	if (route->permission && !(exchange->caller.permissions & route->permission))
 		return http_fail(exchange, ST_PERMISSION_DENIED, NULL,
 		                 arena_printf(exchange->arena, "This key does not carry %s", route->row.permission));

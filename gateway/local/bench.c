@@ -25,7 +25,7 @@ static void bench_serve_echo(struct exchange *exchange)
 }
 
 const struct dialect_route bench_routes[] = {
-    {.verb = "GET", .path = "/bench/hello", .permission = "none", .answer = bench_serve_hello},
-    {.verb = "GET", .path = "/bench/echo", .permission = "none", .answer = bench_serve_echo},
+    {.verb = "GET", .path = "/bench/hello", .rate = RATE_NONE, .permission = "none", .answer = bench_serve_hello},
+    {.verb = "GET", .path = "/bench/echo", .rate = RATE_NONE, .permission = "none", .answer = bench_serve_echo},
     {0},
 };

@@ -97,8 +97,8 @@ static void health_serve_openapi(struct exchange *exchange)
 }
 
 const struct dialect_route health_routes[] = {
-    {.verb = "GET", .path = "/healthz", .permission = "none", .answer = health_serve_alive},
-    {.verb = "GET", .path = "/readyz", .permission = "none", .answer = health_serve_ready},
+    {.verb = "GET", .path = "/healthz", .rate = RATE_NONE, .permission = "none", .answer = health_serve_alive},
+    {.verb = "GET", .path = "/readyz", .rate = RATE_NONE, .permission = "none", .answer = health_serve_ready},
     {.verb = "GET", .path = "/metrics", .permission = "none", .answer = health_serve_metrics},
     {.verb = "GET", .path = "/openapi.json", .permission = "none", .answer = health_serve_openapi},
     {0},

@@ -58,6 +58,7 @@ static struct exchange exchange;
 static void stop(void)
 {
 	pipeline_end(&gateway);
+	limits_free(&gateway.limits);
 	authn_free(&gateway.authn);
 }
 
@@ -69,6 +70,7 @@ static const char *start(const struct dialect *const *dialects, struct mount_set
 	    .methods = no_methods, .tables = no_tables, .dialects = dialects, .mounts = settings};
 	memset(&gateway, 0, sizeof(gateway));
 	gateway.authn = authn_new(NULL);
+	gateway.limits = limits_new(&(struct limits_options){0});
 	if (pipeline_init(&gateway, &options, error) == ST_OK)
 		error[0] = '\0';
 	return error;

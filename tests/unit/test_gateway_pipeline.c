@@ -13,11 +13,12 @@ static void answer_nothing(struct exchange *exchange)
 static const struct local_method no_methods[] = {{0, NULL}};
 static const struct dialect *const dialects[] = {&native_dialect, NULL};
 
+static struct gateway gateway;
+
 /* Starts with one more table; false and a sentence when it refuses. */
 static bool starts(const struct dialect_route *rows, char ret_error[ROUTE_ERROR_SIZE])
 {
 	const struct dialect_route *const tables[] = {rows, NULL};
-	static struct gateway gateway;
 	memset(&gateway, 0, sizeof(gateway));
 	gateway.authn = authn_new(NULL);
 	const struct pipeline_options options = {.methods = no_methods,
@@ -62,4 +63,55 @@ Test(gateway_pipeline, refuses_more_permissions_than_bits)
 	          "%s", error);
 	rows[8].verb = NULL;
 	cr_assert(starts(rows, error), "%s", error);
+}
+
+static struct exchange exchange;
+
+/* One request from an address; the status of its answer. */
+static int ask(const char *path, const char *peer)
+{
+	struct arena *arena = exchange.arena ? exchange.arena : arena_new(1 << 20);
+	buf_free(&exchange.response.body);
+	arena_reset(arena);
+	memset(&exchange, 0, sizeof(exchange));
+	exchange.arena = arena;
+	exchange.gateway = &gateway;
+	exchange.request = (struct http_request){.verb = "GET", .path = path, .peer = peer};
+	pipeline_serve(&exchange);
+	return exchange.response.status;
+}
+
+/* Public routes have a budget for each address; what must be answered always has none. */
+Test(gateway_pipeline, limits_public_routes_by_address)
+{
+	static const struct dialect_route rows[] = {
+	    {.verb = "GET", .path = "/open", .permission = "none", .answer = answer_nothing},
+	    {.verb = "GET", .path = "/always", .permission = "none", .rate = RATE_NONE, .answer = answer_nothing},
+	    {0}};
+	const struct dialect_route *const tables[] = {rows, NULL};
+	const struct pipeline_options options = {.methods = no_methods,
+	                                         .tables = tables,
+	                                         .dialects = dialects,
+	                                         .mounts = {.dialects = "", .hosts = "", .origins = ""}};
+	char error[ROUTE_ERROR_SIZE];
+	secret_init();
+	gateway.authn = authn_new(NULL);
+	gateway.limits = limits_new(&(struct limits_options){.key = 1, .account = 1, .address = 3});
+	cr_assert_eq(pipeline_init(&gateway, &options, error), ST_OK);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(ask("/open", "192.0.2.1"), 204);
+	cr_assert_eq(ask("/open", "192.0.2.1"), 429);
+	cr_assert_eq(exchange.failure.status, ST_RESOURCE_EXHAUSTED);
+	cr_assert_gt(exchange.failure.retry_after_ms, 0);
+	cr_assert_eq(ask("/open", "::ffff:192.0.2.1"), 429, "the same address written otherwise");
+	cr_assert_eq(ask("/open", "192.0.2.2"), 204, "another address has its own budget");
+	for (int i = 0; i < 50; i++)
+		cr_assert_eq(ask("/always", "192.0.2.1"), 204);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(ask("/open", "2001:db8::1"), 204);
+	cr_assert_eq(ask("/open", "2001:db8::ffff:2"), 429, "an IPv6 client has its whole /64");
+	cr_assert_eq(ask("/open", "2001:db8:0:1::1"), 204);
+	pipeline_end(&gateway);
+	limits_free(&gateway.limits);
+	authn_free(&gateway.authn);
 }
