@@ -27,7 +27,10 @@ static const struct cfg_item gateway_cfg_items[] = {
     {"DENIZEN_HTTP_ADDRESS", CFG_TEXT, "", 0, 0, "IPv4 address to listen on; empty: all."},
     {"DENIZEN_HTTP_PORT", CFG_INT, "8080", 1, 65535, "TCP port of the HTTP server."},
     {"DENIZEN_HTTP_THREADS", CFG_INT, "1100", 4, 20000,
-     "Connections served at once, idle ones included; further ones wait."},
+     "Connections served at once, idle ones included; when they run out, idle ones are closed."},
+    {"DENIZEN_HTTP_ADDRESS_SHARE", CFG_INT, "25", 1, 100,
+     "How many of the connections one client address (IPv6: /64) may have when all are taken, percent; trusted proxies "
+     "are exempt."},
     {"DENIZEN_HTTP_KEEP_ALIVE_MS", CFG_INT, "60000", 100, 3600000,
      "An idle connection is closed after this, milliseconds."},
     {"DENIZEN_HTTP_BODY_BYTES", CFG_INT, "1048576", 1024, 16777216,
@@ -144,6 +147,7 @@ static enum status process_start_bus(struct gateway_process *process)
 
 static enum status process_start_server(struct gateway_process *process)
 {
+	static const char *const always[] = {"/healthz", "/readyz", NULL};
 	const struct cfg *cfg = process->cfg;
 	struct http_server_options options = {
 	    .address = cfg_text(cfg, "DENIZEN_HTTP_ADDRESS"),
@@ -151,6 +155,9 @@ static enum status process_start_server(struct gateway_process *process)
 	    .threads = process->threads,
 	    .keep_alive_ms = (int)cfg_int(cfg, "DENIZEN_HTTP_KEEP_ALIVE_MS"),
 	    .body_max_bytes = cfg_int(cfg, "DENIZEN_HTTP_BODY_BYTES"),
+	    .address_share_percent = (int)cfg_int(cfg, "DENIZEN_HTTP_ADDRESS_SHARE"),
+	    .proxies = &process->gateway.trusted_proxies,
+	    .always = always,
 	    .gateway = &process->gateway,
 	    .handle = pipeline_serve,
 	    .refuse = pipeline_refuse,

@@ -173,57 +173,61 @@ enum status http_fail(struct exchange *exchange, enum status status, const char 
 	return status;
 }
 
+int http_read_piece(struct exchange *exchange, void *ret_data, size_t len_bytes)
+{
+	struct http_io *io = &exchange->request.io;
+	if (exchange->body_left < (int64_t)len_bytes)
+		len_bytes = (size_t)exchange->body_left;
+	if (len_bytes == 0)
+		return 0;
+	int got = io->read(io->arg, ret_data, len_bytes);
+	if (got > 0) {
+		exchange->body_left -= got;
+		return got;
+	}
+	exchange->response.close = true;
+	if (got == HTTP_READ_SLOW)
+		(void)http_fail(exchange, ST_REQUEST_TIMEOUT, NULL, "The body came too slowly");
+	else
+		(void)http_fail(exchange, ST_MALFORMED_REQUEST, NULL, "The body ended before Content-Length");
+	return -1;
+}
+
 enum status http_read_body(struct exchange *exchange, int64_t max_bytes)
 {
-	struct http_request *request = &exchange->request;
 	struct buf *body = &exchange->body;
-	if (request->content_length > max_bytes) {
+	if (exchange->body_left > max_bytes) {
 		exchange->response.close = true;
 		return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
 	}
 	body->max = (size_t)max_bytes + 1;
-	int64_t left = request->content_length;
-	while (left > 0) {
-		size_t piece = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+	while (exchange->body_left > 0) {
+		size_t piece = exchange->body_left < PIECE_BYTES ? (size_t)exchange->body_left : PIECE_BYTES;
 		char *room = buf_reserve(body, piece);
-		if (room == NULL) {
+		if (!room) {
 			exchange->response.close = true;
 			return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 		}
-		int got = request->io.read(request->io.arg, room, piece);
-		if (got <= 0) {
-			exchange->response.close = true;
-			return http_fail(exchange, ST_MALFORMED_REQUEST, NULL,
-			                 "The body ended before Content-Length or came too slowly");
-		}
+		int got = http_read_piece(exchange, room, piece);
+		if (got <= 0)
+			return exchange->failure.status;
 		body->len += (size_t)got;
-		left -= got;
 	}
-	exchange->body_read = true;
 	return ST_OK;
 }
 
 void http_drop_body(struct exchange *exchange)
 {
-	struct http_request *request = &exchange->request;
 	char scrap[4096];
-	int64_t left = request->content_length;
-	if (exchange->body_read || exchange->response.close || left <= 0)
+	int got = 1;
+	if (exchange->response.close || exchange->body_left == 0)
 		return;
-	if (left > DROP_MAX_BYTES || http_header_find(request, "Expect") != NULL) {
+	if (exchange->body_left > DROP_MAX_BYTES || http_header_find(&exchange->request, "Expect")) {
 		exchange->response.close = true;
 		return;
 	}
-	while (left > 0) {
-		size_t piece = left < (int64_t)sizeof(scrap) ? (size_t)left : sizeof(scrap);
-		int got = request->io.read(request->io.arg, scrap, piece);
-		if (got <= 0) {
-			exchange->response.close = true;
-			return;
-		}
-		left -= got;
-	}
-	exchange->body_read = true;
+	while (got > 0)
+		got = http_read_piece(exchange, scrap, sizeof(scrap));
 }
 
 const char *http_decode(struct arena *arena, const char *text, size_t len_chars, bool form)

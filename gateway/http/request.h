@@ -27,10 +27,15 @@ struct http_header {
 	const char *value;
 };
 
+enum http_read {
+	HTTP_READ_END = 0,
+	HTTP_READ_BROKEN = -1, /* the peer broke off */
+	HTTP_READ_SLOW = -2,   /* the body came too slowly */
+};
+
 /* The connection behind a request; implemented by server.c. */
 struct http_io {
-	/* Reads up to len_bytes of the body. Returns the bytes read, 0 at its end, -1 when the peer broke off or was too
-	 * slow. Answers "Expect: 100-continue" at the first call. */
+	/* Reads len_bytes of the body. Returns the bytes read, or an enum http_read. Answers "Expect: 100-continue" at the first call. */
 	int (*read)(void *arg, void *ret_data, size_t len_bytes);
 	/* Writes all bytes; false when the peer is gone or too slow. */
 	bool (*write)(void *arg, const void *data, size_t len_bytes);
@@ -93,9 +98,9 @@ struct exchange {
 	uint8_t trace[16];
 	char request_id[HTTP_REQUEST_ID_SIZE];
 	struct failure failure;
-	struct buf body; /* of the request, once read */
-	bool body_read;
-	bool draining; /* the process is leaving: every connection ends after its answer */
+	struct buf body;   /* of the request, once read */
+	int64_t body_left; /* bytes of it that were not read yet */
+	bool draining;     /* the process is leaving: every connection ends after its answer */
 	int64_t started_us;
 	uint64_t seed; /* for trace ids */
 };
@@ -122,6 +127,10 @@ bool http_cache(struct exchange *exchange, unsigned max_age_sec, const char *tag
 
 /* Sets trace and request id from a valid W3C traceparent, else from a fresh id. */
 void http_trace_begin(struct exchange *exchange);
+
+/* Reads up to len_bytes of what is left of the body. Returns the bytes read, 0 at its end. -1 = it broke off or came too slowly: that is
+ * recorded as the failure, and the answer closes the connection. */
+int http_read_piece(struct exchange *exchange, void *ret_data, size_t len_bytes);
 
 /* Reads the whole body into exchange->body. ST_CONTENT_TOO_LARGE above max_bytes, ST_MALFORMED_REQUEST when it ends
  * early, ST_REQUEST_TIMEOUT when it is too slow. On failure the answer closes the connection. */

@@ -4,9 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/guard.h"
+#include "http/places.h"
 #include "http/problem.h"
-#include "http/reaper.h"
-#include "http/wire.h"
 
 #include <civetweb.h>
 #include <pthread.h>
@@ -19,13 +18,12 @@
 
 #define ARENA_CAP_BYTES (64UL * 1024 * 1024)
 #define KEEP_BUFFER_BYTES (128UL * 1024)
-#define BODY_DEADLINE_US (10 * US_PER_SEC)
-#define PIECE_DEADLINE_US (30 * US_PER_SEC)
+#define BODY_WINDOW_US (10 * US_PER_SEC)
+#define STREAM_WINDOW_US (30 * US_PER_SEC)
 #define READER_STALL_US (60 * US_PER_SEC)
-#define CLOSE_DEADLINE_US (2 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
-#define QUEUE 256           /* connections that were accepted and wait for a thread */
+#define QUEUE_MAX 256       /* connections that were accepted and wait for a thread */
 #define OWN_DESCRIPTORS 128 /* the bus, logs, libraries */
 #define THREADS_MIN 4
 
@@ -34,20 +32,18 @@ struct server_context {
 	struct server_context *next;
 	struct http_server *server;
 	struct mg_connection *connection;
-	struct wire *wire;
+	struct place *place;
 	const char *head_end; /* of the request, in the library's buffer */
 	struct exchange exchange;
 	struct buf out;
-	struct reaper_slot *slot;
-	int64_t read_deadline_us; /* of the whole body; 0 = no read yet */
-	bool continued;           /* 100 Continue was sent */
-	char client[64];
+	bool first;     /* request of its connection */
+	bool continued; /* 100 Continue was sent */
 };
 
 struct http_server {
 	struct http_server_options options;
 	struct mg_context *http;
-	struct reaper *reaper;
+	struct places *places;
 	pthread_mutex_t lock;
 	struct server_context *spare;
 	atomic_int in_flight;
@@ -68,9 +64,7 @@ static struct server_context *server_context_take(struct http_server *server)
 		return NULL;
 	context->server = server;
 	context->exchange.arena = arena_new(ARENA_CAP_BYTES);
-	context->slot = reaper_slot_new(server->reaper);
-	if (context->exchange.arena == NULL || context->slot == NULL) {
-		arena_free(&context->exchange.arena);
+	if (!context->exchange.arena) {
 		free(context);
 		return NULL;
 	}
@@ -110,7 +104,6 @@ static void server_context_give(struct server_context *context)
 	exchange->body = body;
 	exchange->response.body = response;
 	exchange->seed = seed;
-	context->read_deadline_us = 0;
 	context->continued = false;
 	pthread_mutex_lock(&server->lock);
 	context->next = server->spare;
@@ -141,25 +134,32 @@ static bool server_write(void *arg, const void *data, size_t len_bytes)
 	}
 }
 
-/* Each read has a deadline that the reaper enforces: civetweb's own time-out starts anew with every byte. */
+/* civetweb's own time-out starts anew with every byte, and ends a read in which nothing came for 10 s; the pace of a body is watched by its
+ * place. */
 static int server_read(void *arg, void *ret_data, size_t len_bytes)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	struct server_context *context = arg;
 	const struct http_request *request = &context->exchange.request;
-	int64_t now_us = clock_monotonic_us();
-	if (!context->continued && http_header_find(request, "Expect") != NULL &&
+	struct place *place = context->place;
+	bool streams = request->content_length > context->server->options.body_max_bytes;
+	size_t len = 0;
+	int got = 0;
+	if (!context->continued && http_header_find(request, "Expect") &&
 	    !server_write(context, go_on, sizeof(go_on) - 1))
-		return -1;
+		return HTTP_READ_BROKEN;
 	context->continued = true;
-	if (request->content_length > context->server->options.body_max_bytes)
-		context->read_deadline_us = now_us + PIECE_DEADLINE_US;
-	else if (context->read_deadline_us == 0)
-		context->read_deadline_us = now_us + BODY_DEADLINE_US;
-	reaper_slot_arm(context->slot, context->read_deadline_us);
-	int got = mg_read(context->connection, ret_data, len_bytes);
-	reaper_slot_arm(context->slot, 0);
-	return got;
+	place_read(place, streams ? STREAM_WINDOW_US : BODY_WINDOW_US);
+	while (len < len_bytes && got >= 0 && !atomic_load(&place->cut)) {
+		got = mg_read(context->connection, (char *)ret_data + len, len_bytes - len);
+		len += got > 0 ? (size_t)got : 0;
+		if (got == 0 && atomic_load(&context->server->draining))
+			break; /* a stopped library returns at once */
+	}
+	place_read(place, 0);
+	if (len == len_bytes)
+		return (int)len;
+	return atomic_load(&place->cut) ? HTTP_READ_SLOW : HTTP_READ_BROKEN;
 }
 
 static void server_request_fill(struct server_context *context, const struct mg_request_info *info)
@@ -195,7 +195,7 @@ static struct guard_verdict server_guard(struct server_context *context, const c
 {
 	const struct http_request *request = &context->exchange.request;
 	context->head_end = request->header_count < HTTP_HEADERS_MAX ? guard_layout(request, version) : NULL;
-	bool whole = context->head_end && wire_frames(context->wire, request->verb, context->head_end);
+	bool whole = context->head_end && wire_frames(&context->place->wire, request->verb, context->head_end);
 	if (request->header_count < HTTP_HEADERS_MAX && !whole)
 		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
 		                              .reason = "The header block is not well formed"};
@@ -239,16 +239,29 @@ static void server_answer(struct server_context *context)
 		response->close = true;
 }
 
+/* Whether there is room for the connection, which is asked at its first request. Health is answered always. */
+static bool server_admits(const struct server_context *context)
+{
+	const struct http_request *request = &context->exchange.request;
+	bool always = false;
+	for (const char *const *path = context->server->options.always; *path && !always; path++)
+		always = strcmp(request->path, *path) == 0;
+	return !context->first || place_admit(context->place, request->peer, always);
+}
+
 static void server_serve(struct server_context *context, const char *version)
 {
 	struct exchange *exchange = &context->exchange;
 	struct guard_verdict verdict = server_guard(context, version);
+	if (verdict.status == ST_OK && !server_admits(context))
+		verdict = (struct guard_verdict){.status = ST_UNAVAILABLE,
+		                                 .reason = "There is no room for more connections of this client"};
 	exchange->started_us = clock_monotonic_us();
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;
 	http_trace_begin(exchange);
 	bool ends = server_connection_ends(&exchange->request);
-	exchange->request.content_length = verdict.content_length;
+	exchange->request.content_length = exchange->body_left = verdict.content_length;
 	exchange->request.empty_segment = verdict.empty_segment;
 	if (verdict.status == ST_OK) {
 		exchange->response.close = ends;
@@ -261,75 +274,75 @@ static void server_serve(struct server_context *context, const char *version)
 	http_drop_body(exchange);
 }
 
+/* Mark a connection: one that had a request, and one whose last request was refused by server_http_error. */
+static char server_request_seen, server_parse_refused;
+
 static int server_begin_request(struct mg_connection *connection)
 {
 	const struct mg_request_info *info = mg_get_request_info(connection);
 	struct http_server *server = info->user_data;
-	struct wire *wire = mg_get_thread_pointer(connection);
-	struct server_context *context = wire ? server_context_take(server) : NULL;
+	struct place *place = mg_get_thread_pointer(connection);
+	struct server_context *context = place ? server_context_take(server) : NULL;
 	if (!context) {
 		mg_disable_connection_keep_alive(connection);
 		return 503; /* no memory for an answer either */
 	}
-	wire->in_body = true;
-	context->wire = wire;
+	atomic_store(&place->busy, true);
 	atomic_fetch_add(&server->in_flight, 1);
+	place->wire.in_body = true;
+	context->place = place;
+	context->first = !mg_get_user_connection_data(connection);
+	mg_set_user_connection_data(connection, &server_request_seen);
 	context->connection = connection;
-	reaper_slot_bind(context->slot, info->remote_addr, info->remote_port);
 	server_request_fill(context, info);
 	server_serve(context, info->http_version);
 	if (context->exchange.response.close)
 		mg_disable_connection_keep_alive(connection);
 	server_answer(context);
 	int status = context->exchange.response.status;
-	if (context->exchange.response.close) {
+	if (context->exchange.response.close)
 		mg_disable_connection_keep_alive(connection);
-		reaper_watch(server->reaper, connection, context->slot, clock_monotonic_us() + CLOSE_DEADLINE_US);
-	} else {
-		wire_next(wire, context->head_end, context->exchange.request.content_length);
-	}
+	else
+		wire_next(&place->wire, context->head_end, context->exchange.request.content_length);
 	server_context_give(context);
 	atomic_fetch_sub(&server->in_flight, 1);
+	atomic_store(&place->busy, false);
 	return status > 0 ? status : 500;
 }
 
 /* A thread of the library begins: 1 is one that serves connections. */
 static void *server_init_thread(const struct mg_context *http, int kind)
 {
-	(void)http;
-	struct wire *wire = kind == 1 ? calloc(1, sizeof(*wire)) : NULL;
-	wire_attach(wire);
-	return wire;
+	const struct http_server *server = mg_get_user_data(http);
+	struct place *place = kind == 1 ? place_new(server->places) : NULL;
+	wire_attach(place ? &place->wire : NULL);
+	return place;
 }
 
-static void server_exit_thread(const struct mg_context *http, int kind, void *wire)
+static void server_exit_thread(const struct mg_context *http, int kind, void *arg)
 {
+	struct place *place = arg;
 	(void)http;
 	(void)kind;
 	wire_attach(NULL);
-	free(wire);
+	place_free(&place);
 }
 
 static int server_init_connection(const struct mg_connection *connection, void **ret_data)
 {
-	struct wire *wire = mg_get_thread_pointer(connection);
+	struct place *place = mg_get_thread_pointer(connection);
 	*ret_data = NULL;
-	if (wire)
-		wire_open(wire);
+	if (place)
+		place_take(place);
 	return 0;
 }
 
-/* The HTTP server closed the connection: nothing of it may be ended by the reaper any more. */
 static void server_connection_closed(const struct mg_connection *connection)
 {
-	const struct mg_request_info *info = mg_get_request_info(connection);
-	struct http_server *server = info != NULL ? info->user_data : NULL;
-	if (server != NULL)
-		reaper_unwatch(server->reaper, connection);
+	struct place *place = mg_get_thread_pointer(connection);
+	if (place)
+		place_leave(place);
 }
-
-/* Marks a connection whose last request was refused by server_http_error. */
-static char server_parse_refused;
 
 static enum status server_parse_failure(int http)
 {
@@ -369,7 +382,7 @@ static void server_connection_close(const struct mg_connection *connection)
 	const struct mg_request_info *info = mg_get_request_info(connection);
 	if (info == NULL || info->request_method == NULL || info->request_uri == NULL || info->local_uri_raw != NULL)
 		return;
-	if (mg_get_user_connection_data(connection) == NULL)
+	if (mg_get_user_connection_data(connection) != &server_parse_refused)
 		server_http_error((struct mg_connection *)connection, 400, "the target is no path of this server");
 }
 
@@ -392,6 +405,15 @@ static void server_spread_futexes(void)
 	(void)prctl(PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0);
 }
 
+/* A quarter of the threads. */
+static int server_queue(int threads)
+{
+	int queue = threads / 4;
+	if (queue > QUEUE_MAX)
+		return QUEUE_MAX;
+	return queue > 0 ? queue : 1;
+}
+
 static struct mg_context *server_listen(struct http_server *server)
 {
 	char ports[64], threads[16], keep_alive[16], queue[16];
@@ -399,7 +421,7 @@ static struct mg_context *server_listen(struct http_server *server)
 	snprintf(ports, sizeof(ports), options->address[0] != '\0' ? "%s:%d" : "%s%d", options->address, options->port);
 	snprintf(threads, sizeof(threads), "%d", options->threads);
 	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
-	snprintf(queue, sizeof(queue), "%d", QUEUE);
+	snprintf(queue, sizeof(queue), "%d", server_queue(options->threads));
 	const char *settings[] = {
 	    "listening_ports",
 	    ports,
@@ -447,7 +469,8 @@ static struct mg_context *server_listen(struct http_server *server)
  * again at once, uses up a processor. So descriptors must not run out before threads do. */
 int http_server_threads(int wanted, int64_t descriptors)
 {
-	int64_t most = descriptors - QUEUE - OWN_DESCRIPTORS;
+	int64_t left = descriptors - OWN_DESCRIPTORS;
+	int64_t most = left - QUEUE_MAX > left * 4 / 5 ? left - QUEUE_MAX : left * 4 / 5;
 	if (most >= wanted)
 		return wanted;
 	return most > THREADS_MIN ? (int)most : THREADS_MIN;
@@ -464,7 +487,7 @@ static void server_free(struct http_server **server)
 		free(context);
 		context = next;
 	}
-	reaper_free(&(*server)->reaper);
+	places_free(&(*server)->places);
 	pthread_mutex_destroy(&(*server)->lock);
 	free(*server);
 	*server = NULL;
@@ -477,10 +500,13 @@ enum status http_server_start(const struct http_server_options *options, struct 
 		return ST_UNAVAILABLE;
 	server->options = *options;
 	pthread_mutex_init(&server->lock, NULL);
-	server->reaper = reaper_new(options->port);
+	server->places = places_new(&(struct places_options){.port = options->port,
+	                                                     .count = options->threads,
+	                                                     .share_percent = options->address_share_percent,
+	                                                     .proxies = options->proxies});
 	mg_init_library(0);
 	server_spread_futexes();
-	if (server->reaper != NULL)
+	if (server->places)
 		server->http = server_listen(server);
 	if (server->http == NULL) {
 		log_event(LOG_ERROR, "cannot listen: is the port taken, or are threads or file descriptors limited?",
@@ -504,7 +530,7 @@ void http_server_drain(struct http_server *server, int min_ms)
 	atomic_store(&server->draining, true);
 	while (clock_monotonic_us() - start_us < min_ms * US_PER_MS)
 		server_nap();
-	reaper_stop_listening(server->reaper);
+	places_close_door(server->places);
 	int64_t quiet_since_us = clock_monotonic_us();
 	for (int64_t now_us = quiet_since_us; now_us - start_us < DRAIN_MAX_US; now_us = clock_monotonic_us()) {
 		if (atomic_load(&server->in_flight) > 0)

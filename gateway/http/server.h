@@ -9,9 +9,13 @@ struct http_server;
 struct http_server_options {
 	const char *address; /* IPv4 address to listen on; "" = all */
 	int port;
-	int threads;            /* connections served at once, idle ones included */
-	int keep_alive_ms;      /* an idle connection is closed after this */
-	int64_t body_max_bytes; /* bodies up to this must arrive within 10 s; larger ones (streams) 64 KiB every 30 s */
+	int threads;       /* connections served at once, idle ones included */
+	int keep_alive_ms; /* an idle connection is closed after this */
+	int64_t
+	    body_max_bytes; /* bodies up to this must bring 32 bytes a second in each 10 s, larger ones (streams) in each 30 s */
+	int address_share_percent; /* of the connections that one address (IPv6: /64) may have when all are taken */
+	const struct address_list *proxies; /* have no such share; borrowed */
+	const char *const *always;          /* paths that are answered even then; ends with NULL */
 	struct gateway *gateway;
 	/* Fills exchange->response. Called on a server thread, many at once. */
 	void (*handle)(struct exchange *exchange);

@@ -107,16 +107,15 @@ static void import_split(struct import *import, bool at_end)
 	}
 }
 
-/* Reads more of the body behind what the window holds. Returns the bytes read, or -1. */
-static int import_fill(struct import *import, int64_t left)
+/* Reads more of the body behind what the window holds. Returns the bytes read, 0 at its end, or -1. */
+static int import_fill(struct import *import)
 {
-	struct http_io *io = &import->exchange->request.io;
 	memmove(import->window, import->window + import->start, import->end - import->start);
 	import->end -= import->start;
 	import->start = 0;
 	size_t room = WINDOW_BYTES - import->end;
-	size_t want = left < LINE_MAX_BYTES ? (size_t)left : LINE_MAX_BYTES;
-	int got = io->read(io->arg, import->window + import->end, want < room ? want : room);
+	int got = http_read_piece(import->exchange, import->window + import->end,
+	                          room < LINE_MAX_BYTES ? room : LINE_MAX_BYTES);
 	if (got > 0)
 		import->end += (size_t)got;
 	return got;
@@ -125,16 +124,11 @@ static int import_fill(struct import *import, int64_t left)
 /* Reads the whole body. False when it broke off. */
 static bool import_read(struct import *import)
 {
-	int64_t left = import->exchange->request.content_length;
-	while (left > 0) {
-		int got = import_fill(import, left);
-		if (got <= 0 || import->exchange->response.broken)
-			return false;
-		left -= got;
-		import_split(import, left == 0);
-	}
-	import->exchange->body_read = true;
-	return true;
+	int got;
+	while ((got = import_fill(import)) > 0 && !import->exchange->response.broken)
+		import_split(import, false);
+	import_split(import, got == 0);
+	return got == 0;
 }
 
 static void import_run(struct import *import)
@@ -148,9 +142,9 @@ static void import_run(struct import *import)
 		import_collect(import, import->ring[(import->head + i) % BATCHES]);
 	exchange->response.close = exchange->response.close || !whole;
 	if (!whole && !exchange->response.started) {
-		(void)http_fail(
-		    exchange, ST_MALFORMED_REQUEST, NULL,
-		    "The body ended before Content-Length or came too slowly; complete batches were imported");
+		bool slow = exchange->failure.status == ST_REQUEST_TIMEOUT;
+		exchange->failure.reason = slow ? "The body came too slowly; complete batches were imported"
+		                                : "The body ended before its time; complete batches were imported";
 	} else if (whole && exchange->response.started) {
 		http_send_piece(exchange, exchange->response.body.data, exchange->response.body.len);
 		http_send_end(exchange);

@@ -73,6 +73,9 @@ static void serve(struct exchange *exchange)
 	buf_add(&seen->body, exchange->body.data, exchange->body.len);
 }
 
+static const struct address_list proxies;
+static const char *const always[] = {NULL};
+
 static void refuse(struct exchange *exchange, enum status status, const char *reason)
 {
 	(void)http_fail(exchange, status, NULL, reason);
@@ -97,6 +100,9 @@ static void start(void)
 	                                      .keep_alive_ms = 60000,
 	                                      .body_max_bytes = BODY_MAX_BYTES,
 	                                      .handle = serve,
+	                                      .address_share_percent = 25,
+	                                      .proxies = &proxies,
+	                                      .always = always,
 	                                      .refuse = refuse};
 	must(http_server_start(&options, &server) == ST_OK);
 }

@@ -295,7 +295,7 @@ def test_a_request_id_is_made_unless_it_is_well_formed(target):
 
 
 def test_a_slow_body_is_cut_off_and_disturbs_nobody(suite, target):
-    """A byte every 200 ms would take minutes; the connection ends after 10 s (waited for in parallel with nothing else)."""
+    """A byte every 200 ms is too slow a pace; the connection ends after 10 s (waited for in parallel with nothing else)."""
     started = time.monotonic()
     slow = []
     for _ in range(20):
@@ -326,6 +326,30 @@ def test_a_slow_body_is_cut_off_and_disturbs_nobody(suite, target):
         connection.close()
     assert not open_connections and 8 < took < 15, (len(open_connections), took)
     assert sorted(latencies)[len(latencies) // 2] < 0.25 and total(target) == before
+
+
+def test_a_slow_but_steady_import_is_taken_and_a_stalled_one_is_told(suite, target):
+    """Slower than the 64 KiB in 30 s that were once asked for, for longer than any time-out; and one that stalls."""
+    lines = [b'{"email":"%s"}\n' % address().encode() for _ in range(75)]
+    length = b"Content-Length: %d" % max(sum(map(len, lines)), 2000000)
+    kind = b"Content-Type: application/x-ndjson"
+    padding = b" " * (2000000 - sum(map(len, lines)) - 1) + b"\n"
+    steady, stalled = (socket.create_connection(("127.0.0.1", suite.port), timeout=60) for _ in range(2))
+    with steady, stalled:
+        for connection in (steady, stalled):
+            connection.sendall(request(b"POST /v1/users/import HTTP/1.1", headers_of(target, kind, length, b"Connection: close")))
+        for line in lines:
+            steady.sendall(line)
+            time.sleep(0.5)
+        received = b""
+        while part := stalled.recv(65536):
+            received += part
+        assert statuses(received) == [408]
+        steady.sendall(padding)
+        received = b""
+        while part := steady.recv(65536):
+            received += part
+    assert received.startswith(b"HTTP/1.1 200") and received.count(b'"id"') == 75, received[:2000]
 
 
 def test_a_body_that_ends_early_changes_nothing(suite, target):
@@ -361,6 +385,26 @@ def test_a_thousand_idle_connections_leave_room_for_the_next(suite, target):
         for connection in idle[::100]:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    finally:
+        for connection in idle:
+            connection.close()
+    eventually(lambda: Client(suite.port).get("/healthz").status == 200)
+
+
+@pytest.mark.parametrize("said", [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"", b"GET /healthz HTTP/1.1\r\nHo"])
+def test_more_connections_than_places_keep_nobody_out(suite, target, said):
+    """All of one address: those of them that idle are closed, so that there is always room for the next."""
+    idle = []
+    try:
+        for _ in range(1500):
+            connection = socket.create_connection(("127.0.0.1", suite.port), timeout=10)
+            connection.sendall(said)
+            idle.append(connection)
+        for client in (Client(suite.port), Client(suite.port, key=target.key)):
+            asked = time.monotonic()
+            assert client.get("/healthz").status == 200 and client.get("/v1/users").status in (200, 401)
+            assert time.monotonic() - asked < 2
+            client.close()
     finally:
         for connection in idle:
             connection.close()

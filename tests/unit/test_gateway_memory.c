@@ -221,7 +221,8 @@ Test(gateway_memory, server_has_no_more_threads_than_descriptors_are_enough_for)
 {
 	cr_expect_eq(http_server_threads(1100, 1 << 20), 1100);
 	cr_expect_eq(http_server_threads(1100, 1100 + 256 + 128), 1100);
-	cr_expect_eq(http_server_threads(1100, 1024), 1024 - 256 - 128);
+	cr_expect_eq(http_server_threads(1100, 1024), (1024 - 128) * 4 / 5);
+	cr_expect_eq(http_server_threads(1100, 256), (256 - 128) * 4 / 5);
 	cr_expect_eq(http_server_threads(1100, 100), 4);
 	cr_expect_eq(http_server_threads(4, 100), 4);
 }

@@ -3,10 +3,11 @@
 #include "http/server.h"
 
 #include "base/clock.h"
+#include "http/problem.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,21 +15,27 @@
 
 static struct http_server *server;
 static int port;
-static char served[4096]; /* "POST /a body;" for each request that was handled */
+static atomic_bool released; /* requests for /busy end */
+static char served[4096];    /* "POST /a body;" for each request that was handled */
 
 static void serve(struct exchange *exchange)
 {
 	const struct http_request *request = &exchange->request;
 	const char *key = http_header_find(request, "Authorization");
 	if (http_read_body(exchange, 1 << 20) != ST_OK) {
-		exchange->response.status = 400;
+		problem_print(exchange);
 		return;
 	}
+	while (strcmp(request->path, "/busy") == 0 && !atomic_load(&released))
+		usleep(1000);
 	size_t len = strlen(served);
 	snprintf(served + len, sizeof(served) - len, "%s %s %.*s%s;", request->verb, request->path,
 	         (int)exchange->body.len, exchange->body.len > 0 ? exchange->body.data : "", key ? key : "");
 	exchange->response.status = 200;
 }
+
+static const struct address_list proxies;
+static const char *const always[] = {"/healthz", NULL};
 
 static void refuse(struct exchange *exchange, enum status status, const char *reason)
 {
@@ -47,7 +54,7 @@ static int free_port(void)
 	return ntohs(address.sin_port);
 }
 
-static void start(void)
+static void start_threads(int threads)
 {
 	secret_init();
 	served[0] = '\0';
@@ -55,13 +62,21 @@ static void start(void)
 	struct http_server_options options = {
 	    .address = "127.0.0.1",
 	    .port = port,
-	    .threads = 1,
+	    .threads = threads,
 	    .keep_alive_ms = 60000,
 	    .body_max_bytes = 1 << 20,
 	    .handle = serve,
+	    .address_share_percent = 25,
+	    .proxies = &proxies,
+	    .always = always,
 	    .refuse = refuse,
 	};
 	cr_assert_eq(http_server_start(&options, &server), ST_OK);
+}
+
+static void start(void)
+{
+	start_threads(1);
 }
 
 static void stop(void)
@@ -71,15 +86,22 @@ static void stop(void)
 
 TestSuite(gateway_server, .init = start, .fini = stop, .timeout = 60);
 
-static int dial(void)
+static int dial_from(const char *source)
 {
 	struct sockaddr_in address = {
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct timeval patience = {.tv_sec = 20};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(source)};
+	cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
 	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
+}
+
+static int dial(void)
+{
+	return dial_from("127.0.0.1");
 }
 
 static void say(int fd, const char *text)
@@ -198,4 +220,93 @@ Test(gateway_server, pipelined_requests_keep_their_bodies)
 	                      answer),
 	             3);
 	cr_assert_str_eq(served, "POST /a 1;GET /b ;POST /c 23;");
+}
+
+Test(gateway_server, a_stalled_body_is_answered_408)
+{
+	char answer[8192];
+	int fd = dial();
+	say(fd, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc");
+	int64_t began_us = clock_monotonic_us();
+	cr_assert_eq(hear(fd, answer), 1);
+	int64_t took_us = clock_monotonic_us() - began_us;
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 408", 12), 0, "%s", answer);
+	cr_assert(strstr(answer, "Connection: close"), "%s", answer);
+	cr_assert(took_us > 9 * US_PER_SEC && took_us < 13 * US_PER_SEC, "%ld us", (long)took_us);
+}
+
+/* As long as it keeps to the least pace it may take any time. */
+Test(gateway_server, a_slow_but_steady_body_is_taken)
+{
+	char answer[8192];
+	int fd = dial();
+	say(fd, "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1400\r\n\r\n");
+	for (int i = 0; i < 140; i++) {
+		say(fd, "0123456789");
+		usleep(100000);
+	}
+	cr_assert_eq(hear(fd, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 200", 12), 0, "%s", answer);
+}
+
+/* The time until the answer to a request of a new connection, which is then closed. */
+static int64_t ask_us(const char *source, const char *path, int status)
+{
+	char text[256], answer[8192], wanted[16];
+	int64_t began_us = clock_monotonic_us();
+	int fd = dial_from(source);
+	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
+	say(fd, text);
+	cr_assert_eq(hear(fd, answer), 1);
+	snprintf(wanted, sizeof(wanted), "HTTP/1.1 %d", status);
+	cr_assert_eq(strncmp(answer, wanted, 12), 0, "%s", answer);
+	return clock_monotonic_us() - began_us;
+}
+
+static void start_four(void)
+{
+	start_threads(4);
+}
+
+TestSuite(gateway_places, .init = start_four, .fini = stop, .timeout = 60);
+
+/* Connections in keep-alive, silent ones, and half a request: none of them keeps others out. */
+Test(gateway_places, idle_connections_make_room)
+{
+	static const char *const said[] = {"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", "", "GET /a HTTP/1.1\r\nHo"};
+	for (size_t kind = 0; kind < sizeof(said) / sizeof(said[0]); kind++) {
+		int idle[12];
+		for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+			idle[i] = dial_from(i % 2 == 0 ? "127.0.0.1" : "127.0.0.2");
+			say(idle[i], said[kind]);
+			usleep(2000);
+		}
+		cr_assert_lt(ask_us("127.0.0.3", "/a", 200), US_PER_SEC, "kind %zu", kind);
+		cr_assert_lt(ask_us("127.0.0.1", "/healthz", 200), US_PER_SEC, "kind %zu", kind);
+		for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++)
+			close(idle[i]);
+	}
+}
+
+/* When all are at work, the last place is for those who ask for health; others are told to come back. */
+Test(gateway_places, health_is_answered_always)
+{
+	int busy[3];
+	for (size_t i = 0; i < 3; i++) {
+		busy[i] = dial_from("127.0.0.1");
+		say(busy[i], "GET /busy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	}
+	usleep(50000);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_lt(ask_us("127.0.0.2", "/healthz", 200), US_PER_SEC);
+		cr_assert_lt(ask_us("127.0.0.2", "/a", 503), US_PER_SEC);
+		cr_assert_lt(ask_us("127.0.0.1", "/a", 503), US_PER_SEC);
+	}
+	atomic_store(&released, true);
+	for (size_t i = 0; i < 3; i++) {
+		char answer[8192];
+		cr_assert_eq(hear(busy[i], answer), 1);
+		cr_assert_eq(strncmp(answer, "HTTP/1.1 200", 12), 0, "%s", answer);
+	}
+	cr_assert_lt(ask_us("127.0.0.2", "/a", 200), US_PER_SEC);
 }
