@@ -10,15 +10,16 @@
 static const char *const verbs[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
 
 /* Headers that steer the gateway: a second one could be read differently by the next reader. */
-static const char *const single_headers[] = {"Host",     "Content-Length",  "Authorization", "Content-Type",
-                                             "If-Match", "Idempotency-Key", "Expect",        "traceparent"};
+static const char *const single_headers[] = {"Host",         "Content-Length", "Authorization",
+                                             "Content-Type", "If-Match",       "Idempotency-Key",
+                                             "Expect",       "traceparent",    "Transfer-Encoding"};
 
 static struct guard_verdict guard_refuse(enum status status, const char *reason)
 {
 	return (struct guard_verdict){.status = status, .reason = reason};
 }
 
-static bool guard_token_char(unsigned char c)
+bool guard_token_char(unsigned char c)
 {
 	if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
 		return true;
@@ -185,12 +186,28 @@ static struct guard_verdict guard_headers(const struct http_request *request)
 		return guard_refuse(ST_MALFORMED_REQUEST, "A header field that may occur once is repeated");
 	if (!guard_host(http_header_find(request, "Host")))
 		return guard_refuse(ST_MALFORMED_REQUEST, "The request needs one valid Host header field");
-	if (http_header_find(request, "Transfer-Encoding") != NULL)
-		return guard_refuse(ST_LENGTH_REQUIRED, NULL);
 	const char *expect = http_header_find(request, "Expect");
 	if (expect != NULL && strcasecmp(expect, "100-continue") != 0)
 		return guard_refuse(ST_MALFORMED_REQUEST, "The Expect header field is not supported");
 	return (struct guard_verdict){.status = ST_OK};
+}
+
+/* How long the body is: one of Content-Length and Transfer-Encoding says it, never both. */
+static struct guard_verdict guard_length(const struct http_request *request, struct guard_verdict verdict)
+{
+	const char *length = http_header_find(request, "Content-Length");
+	const char *coding = http_header_find(request, "Transfer-Encoding");
+	if (coding && (length || request->http_1_0 || strcmp(coding, "chunked") != 0))
+		return guard_refuse(ST_MALFORMED_REQUEST,
+		                    "Transfer-Encoding must be chunked, in HTTP/1.1 and without Content-Length");
+	if (coding)
+		verdict.content_length = HTTP_LENGTH_CHUNKED;
+	if (length && !guard_content_length(length, &verdict.content_length))
+		return guard_refuse(ST_MALFORMED_REQUEST, "Content-Length must be a decimal number");
+	bool bodiless = strcmp(request->verb, "GET") == 0 || strcmp(request->verb, "HEAD") == 0;
+	if (bodiless && verdict.content_length != 0)
+		return guard_refuse(ST_MALFORMED_REQUEST, "A GET or HEAD request carries no body");
+	return verdict;
 }
 
 struct guard_verdict guard_check(const struct http_request *request)
@@ -198,16 +215,10 @@ struct guard_verdict guard_check(const struct http_request *request)
 	struct guard_verdict verdict = guard_headers(request);
 	if (verdict.status == ST_OK)
 		verdict = guard_target(request);
-	if (verdict.status != ST_OK)
-		return verdict;
-	const char *length = http_header_find(request, "Content-Length");
-	if (length != NULL && !guard_content_length(length, &verdict.content_length))
-		return guard_refuse(ST_MALFORMED_REQUEST, "Content-Length must be a decimal number");
-	bool bodiless = strcmp(request->verb, "GET") == 0 || strcmp(request->verb, "HEAD") == 0;
-	if (bodiless && verdict.content_length > 0)
-		return guard_refuse(ST_MALFORMED_REQUEST, "A GET or HEAD request carries no body");
+	if (verdict.status == ST_OK)
+		verdict = guard_length(request, verdict);
 	/* Last: all else is in order, so it can be asked what this path allows. */
-	if (!guard_verb(request->verb))
+	if (verdict.status == ST_OK && !guard_verb(request->verb))
 		verdict.status = ST_METHOD_NOT_ALLOWED;
 	return verdict;
 }

@@ -5,11 +5,12 @@
 #include "http/request.h"
 
 struct guard_verdict {
-	enum status status;     /* ST_OK, or why the request is refused; the connection then ends */
-	const char *reason;     /* static sentence; NULL with ST_OK */
-	int64_t content_length; /* with ST_OK and ST_METHOD_NOT_ALLOWED, before which all else was in order */
+	enum status status; /* ST_OK, or why the request is refused; the connection then ends */
+	const char *reason; /* static sentence; NULL with ST_OK */
+	/* With ST_OK and ST_METHOD_NOT_ALLOWED, before which all else was in order: */
+	int64_t content_length; /* HTTP_LENGTH_CHUNKED: the chunked coding tells */
 	bool
-	    empty_segment; /* with the same: the path has a segment without characters; whether that is acceptable is for the mount to say */
+	    empty_segment; /* the path has a segment without characters; whether that is acceptable is for the mount to say */
 };
 
 /* Checks target, header names and values, Host, Content-Length, Transfer-Encoding, repeated headers, and the verb last. */
@@ -19,6 +20,9 @@ struct guard_verdict guard_check(const struct http_request *request);
  * folded lines, blanks before the colon, doubled blanks in the request line and lines that the server's parser stopped at,
  * by the distances between the strings. version is the text after "HTTP/". Returns the first byte behind the head; NULL = refuse. */
 const char *guard_layout(const struct http_request *request, const char *version);
+
+/* Whether a token (RFC 9110 section 5.6.2) may have this character. */
+bool guard_token_char(unsigned char c);
 
 /* Said of a path that is refused. */
 #define GUARD_PATH_REASON "The path is not acceptable"

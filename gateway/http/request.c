@@ -173,35 +173,54 @@ enum status http_fail(struct exchange *exchange, enum status status, const char 
 	return status;
 }
 
+enum status http_limit_body(struct exchange *exchange, int64_t max_bytes)
+{
+	exchange->body_room = max_bytes;
+	if (exchange->request.content_length <= max_bytes)
+		return ST_OK;
+	exchange->response.close = true;
+	return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
+}
+
+/* Records why no more of the body came; returns -1. */
+static int http_read_failure(struct exchange *exchange, int outcome)
+{
+	exchange->response.close = true;
+	if (outcome > 0)
+		(void)http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
+	else if (outcome == HTTP_READ_SLOW)
+		(void)http_fail(exchange, ST_REQUEST_TIMEOUT, NULL, "The body came too slowly");
+	else if (outcome == HTTP_READ_MALFORMED)
+		(void)http_fail(exchange, ST_MALFORMED_REQUEST, NULL, "The body is not in the chunked coding");
+	else
+		(void)http_fail(exchange, ST_MALFORMED_REQUEST, NULL, "The body ended before its time");
+	return -1;
+}
+
 int http_read_piece(struct exchange *exchange, void *ret_data, size_t len_bytes)
 {
 	struct http_io *io = &exchange->request.io;
+	bool chunked = exchange->request.content_length == HTTP_LENGTH_CHUNKED;
 	if (exchange->body_left < (int64_t)len_bytes)
 		len_bytes = (size_t)exchange->body_left;
 	if (len_bytes == 0)
 		return 0;
 	int got = io->read(io->arg, ret_data, len_bytes);
-	if (got > 0) {
-		exchange->body_left -= got;
-		return got;
-	}
-	exchange->response.close = true;
-	if (got == HTTP_READ_SLOW)
-		(void)http_fail(exchange, ST_REQUEST_TIMEOUT, NULL, "The body came too slowly");
-	else
-		(void)http_fail(exchange, ST_MALFORMED_REQUEST, NULL, "The body ended before Content-Length");
-	return -1;
+	if (got == HTTP_READ_END && chunked)
+		exchange->body_left = 0;
+	else if (got <= 0 || got > exchange->body_room)
+		return http_read_failure(exchange, got);
+	exchange->body_left -= chunked ? 0 : got;
+	exchange->body_room -= got;
+	return got;
 }
 
 enum status http_read_body(struct exchange *exchange, int64_t max_bytes)
 {
 	struct buf *body = &exchange->body;
-	if (exchange->body_left > max_bytes) {
-		exchange->response.close = true;
-		return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
-	}
-	body->max = (size_t)max_bytes + 1;
-	while (exchange->body_left > 0) {
+	enum status status = http_limit_body(exchange, max_bytes);
+	body->max = (size_t)max_bytes + PIECE_BYTES;
+	while (status == ST_OK && exchange->body_left > 0) {
 		size_t piece = exchange->body_left < PIECE_BYTES ? (size_t)exchange->body_left : PIECE_BYTES;
 		char *room = buf_reserve(body, piece);
 		if (!room) {
@@ -209,11 +228,11 @@ enum status http_read_body(struct exchange *exchange, int64_t max_bytes)
 			return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 		}
 		int got = http_read_piece(exchange, room, piece);
-		if (got <= 0)
+		if (got < 0)
 			return exchange->failure.status;
 		body->len += (size_t)got;
 	}
-	return ST_OK;
+	return status;
 }
 
 void http_drop_body(struct exchange *exchange)
@@ -226,6 +245,7 @@ void http_drop_body(struct exchange *exchange)
 		exchange->response.close = true;
 		return;
 	}
+	exchange->body_room = exchange->body_left;
 	while (got > 0)
 		got = http_read_piece(exchange, scrap, sizeof(scrap));
 }

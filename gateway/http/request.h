@@ -29,13 +29,18 @@ struct http_header {
 
 enum http_read {
 	HTTP_READ_END = 0,
-	HTTP_READ_BROKEN = -1, /* the peer broke off */
-	HTTP_READ_SLOW = -2,   /* the body came too slowly */
+	HTTP_READ_BROKEN = -1,    /* the peer broke off */
+	HTTP_READ_SLOW = -2,      /* the body came too slowly */
+	HTTP_READ_MALFORMED = -3, /* not the chunked coding */
 };
+
+/* The length of a body that only its chunks tell. */
+#define HTTP_LENGTH_CHUNKED (-1)
 
 /* The connection behind a request; implemented by server.c. */
 struct http_io {
-	/* Reads len_bytes of the body. Returns the bytes read, or an enum http_read. Answers "Expect: 100-continue" at the first call. */
+	/* Reads at least one and at most len_bytes of the body. Returns the bytes read, or an enum http_read; the end is only told of a chunked
+	 * body. Answers "Expect: 100-continue" at the first call. */
 	int (*read)(void *arg, void *ret_data, size_t len_bytes);
 	/* Writes all bytes; false when the peer is gone or too slow. */
 	bool (*write)(void *arg, const void *data, size_t len_bytes);
@@ -49,9 +54,10 @@ struct http_request {
 	bool http_1_0;
 	struct http_header headers[HTTP_HEADERS_MAX];
 	size_t header_count;
-	const char *peer;       /* address of the TCP peer */
-	bool empty_segment;     /* the path has one, as "//" or a slash at its end; filled by the guard */
-	int64_t content_length; /* 0 when there is no body; filled by the guard */
+	const char *peer;   /* address of the TCP peer */
+	bool empty_segment; /* the path has one, as "//" or a slash at its end; filled by the guard */
+	int64_t
+	    content_length; /* 0 when there is no body, HTTP_LENGTH_CHUNKED when its chunks tell; filled by the guard */
 	struct http_io io;
 };
 
@@ -99,7 +105,8 @@ struct exchange {
 	char request_id[HTTP_REQUEST_ID_SIZE];
 	struct failure failure;
 	struct buf body;   /* of the request, once read */
-	int64_t body_left; /* bytes of it that were not read yet */
+	int64_t body_left; /* bytes of it that were not read yet; INT64_MAX = unknown */
+	int64_t body_room; /* how many more are taken */
 	bool draining;     /* the process is leaving: every connection ends after its answer */
 	int64_t started_us;
 	uint64_t seed; /* for trace ids */
@@ -128,8 +135,11 @@ bool http_cache(struct exchange *exchange, unsigned max_age_sec, const char *tag
 /* Sets trace and request id from a valid W3C traceparent, else from a fresh id. */
 void http_trace_begin(struct exchange *exchange);
 
-/* Reads up to len_bytes of what is left of the body. Returns the bytes read, 0 at its end. -1 = it broke off or came too slowly: that is
- * recorded as the failure, and the answer closes the connection. */
+/* Says how long the body may be, before it is read. ST_CONTENT_TOO_LARGE when it declares to be longer; the answer then closes the connection. */
+MUST_USE enum status http_limit_body(struct exchange *exchange, int64_t max_bytes);
+
+/* Reads up to len_bytes of what is left of the body. Returns the bytes read, 0 at its end. -1 = it broke off, came too slowly or grew too
+ * long: that is recorded as the failure, and the answer closes the connection. */
 int http_read_piece(struct exchange *exchange, void *ret_data, size_t len_bytes);
 
 /* Reads the whole body into exchange->body. ST_CONTENT_TOO_LARGE above max_bytes, ST_MALFORMED_REQUEST when it ends

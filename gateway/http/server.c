@@ -3,11 +3,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/chunked.h"
 #include "http/guard.h"
 #include "http/places.h"
 #include "http/problem.h"
 
 #include <civetweb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,11 +17,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #define ARENA_CAP_BYTES (64UL * 1024 * 1024)
 #define KEEP_BUFFER_BYTES (128UL * 1024)
 #define BODY_WINDOW_US (10 * US_PER_SEC)
 #define STREAM_WINDOW_US (30 * US_PER_SEC)
+#define POLL_MS 250
 #define READER_STALL_US (60 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
@@ -36,6 +40,8 @@ struct server_context {
 	const char *head_end; /* of the request, in the library's buffer */
 	struct exchange exchange;
 	struct buf out;
+	struct chunked chunked;
+	size_t raw;     /* bytes of a chunked body taken from the library's buffer */
 	bool first;     /* request of its connection */
 	bool continued; /* 100 Continue was sent */
 };
@@ -48,6 +54,7 @@ struct http_server {
 	struct server_context *spare;
 	atomic_int in_flight;
 	atomic_bool draining;
+	atomic_bool stopping;
 };
 
 static struct server_context *server_context_take(struct http_server *server)
@@ -105,6 +112,8 @@ static void server_context_give(struct server_context *context)
 	exchange->response.body = response;
 	exchange->seed = seed;
 	context->continued = false;
+	context->raw = 0;
+	memset(&context->chunked, 0, sizeof(context->chunked));
 	pthread_mutex_lock(&server->lock);
 	context->next = server->spare;
 	server->spare = context;
@@ -134,32 +143,77 @@ static bool server_write(void *arg, const void *data, size_t len_bytes)
 	}
 }
 
-/* civetweb's own time-out starts anew with every byte, and ends a read in which nothing came for 10 s; the pace of a body is watched by its
- * place. */
+/* Whether reading goes on: the client keeps its pace, and the library was not stopped. */
+static bool server_patient(const struct server_context *context)
+{
+	return !atomic_load(&context->place->cut) && !atomic_load(&context->server->stopping);
+}
+
+/* Fills data, as the library does unless nothing comes for 10 s, or it was stopped. */
+static int server_read_plain(struct server_context *context, char *data, size_t len_bytes)
+{
+	size_t len = 0;
+	for (;;) {
+		int got = mg_read(context->connection, data + len, len_bytes - len);
+		len += got > 0 ? (size_t)got : 0;
+		if (len == len_bytes)
+			return (int)len;
+		if (got < 0 || (got == 0 && !server_patient(context)))
+			return HTTP_READ_BROKEN;
+	}
+}
+
+/* What the connection brings, past the library, which reads chunks its own way: first what its buffer holds behind the head, then from the
+ * socket. Returns the bytes, or HTTP_READ_BROKEN. */
+static int server_receive(struct server_context *context, char *data, size_t len_bytes)
+{
+	const struct wire *wire = &context->place->wire;
+	struct pollfd socket = {.fd = atomic_load(&wire->fd), .events = POLLIN};
+	size_t held = (size_t)(wire->end - context->head_end) - context->raw;
+	if (held > 0) {
+		size_t len = held < len_bytes ? held : len_bytes;
+		memcpy(data, context->head_end + context->raw, len);
+		context->raw += len;
+		return (int)len;
+	}
+	while (poll(&socket, 1, POLL_MS) == 0 && server_patient(context))
+		continue;
+	ssize_t got = recv(socket.fd, data, len_bytes, MSG_DONTWAIT);
+	return got > 0 ? (int)got : HTTP_READ_BROKEN;
+}
+
+static int server_read_chunked(struct server_context *context, char *data, size_t len_bytes)
+{
+	struct chunked *chunked = &context->chunked;
+	size_t len = 0;
+	while (len < len_bytes && chunked->state < CHUNKED_END) {
+		int got = server_receive(context, data + len, len_bytes - len);
+		if (got < 0)
+			return got;
+		len += chunked_decode(chunked, data + len, (size_t)got);
+	}
+	if (chunked->state == CHUNKED_BAD)
+		return HTTP_READ_MALFORMED;
+	return (int)len; /* 0 = CHUNKED_END */
+}
+
+/* civetweb's own time-out starts anew with every byte; the pace of a body is watched by its place. */
 static int server_read(void *arg, void *ret_data, size_t len_bytes)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	struct server_context *context = arg;
-	const struct http_request *request = &context->exchange.request;
-	struct place *place = context->place;
-	bool streams = request->content_length > context->server->options.body_max_bytes;
-	size_t len = 0;
-	int got = 0;
-	if (!context->continued && http_header_find(request, "Expect") &&
+	const struct exchange *exchange = &context->exchange;
+	bool chunked = exchange->request.content_length == HTTP_LENGTH_CHUNKED;
+	bool streams = exchange->body_room > context->server->options.body_max_bytes;
+	if (!context->continued && http_header_find(&exchange->request, "Expect") &&
 	    !server_write(context, go_on, sizeof(go_on) - 1))
 		return HTTP_READ_BROKEN;
 	context->continued = true;
-	place_read(place, streams ? STREAM_WINDOW_US : BODY_WINDOW_US);
-	while (len < len_bytes && got >= 0 && !atomic_load(&place->cut)) {
-		got = mg_read(context->connection, (char *)ret_data + len, len_bytes - len);
-		len += got > 0 ? (size_t)got : 0;
-		if (got == 0 && atomic_load(&context->server->draining))
-			break; /* a stopped library returns at once */
-	}
-	place_read(place, 0);
-	if (len == len_bytes)
-		return (int)len;
-	return atomic_load(&place->cut) ? HTTP_READ_SLOW : HTTP_READ_BROKEN;
+	place_read(context->place, streams ? STREAM_WINDOW_US : BODY_WINDOW_US);
+	int got = chunked ? server_read_chunked(context, ret_data, len_bytes)
+	                  : server_read_plain(context, ret_data, len_bytes);
+	place_read(context->place, 0);
+	return got == HTTP_READ_BROKEN && atomic_load(&context->place->cut) ? HTTP_READ_SLOW : got;
 }
 
 static void server_request_fill(struct server_context *context, const struct mg_request_info *info)
@@ -260,8 +314,11 @@ static void server_serve(struct server_context *context, const char *version)
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;
 	http_trace_begin(exchange);
-	bool ends = server_connection_ends(&exchange->request);
-	exchange->request.content_length = exchange->body_left = verdict.content_length;
+	bool chunked = verdict.content_length == HTTP_LENGTH_CHUNKED;
+	exchange->request.content_length = verdict.content_length;
+	exchange->body_left = chunked ? INT64_MAX : verdict.content_length;
+	/* Behind a chunked body the library would read on in its own way. */
+	bool ends = chunked || server_connection_ends(&exchange->request);
 	exchange->request.empty_segment = verdict.empty_segment;
 	if (verdict.status == ST_OK) {
 		exchange->response.close = ends;
@@ -546,6 +603,7 @@ void http_server_stop(struct http_server **server)
 	if (*server == NULL)
 		return;
 	atomic_store(&(*server)->draining, true);
+	atomic_store(&(*server)->stopping, true);
 	mg_stop((*server)->http);
 	mg_exit_library();
 	server_free(server);

@@ -142,9 +142,9 @@ static void import_run(struct import *import)
 		import_collect(import, import->ring[(import->head + i) % BATCHES]);
 	exchange->response.close = exchange->response.close || !whole;
 	if (!whole && !exchange->response.started) {
-		bool slow = exchange->failure.status == ST_REQUEST_TIMEOUT;
-		exchange->failure.reason = slow ? "The body came too slowly; complete batches were imported"
-		                                : "The body ended before its time; complete batches were imported";
+		const char *why = exchange->failure.reason;
+		exchange->failure.reason = arena_printf(exchange->arena, "%s; complete batches were imported",
+		                                        why ? why : status_info((int)exchange->failure.status)->text);
 	} else if (whole && exchange->response.started) {
 		http_send_piece(exchange, exchange->response.body.data, exchange->response.body.len);
 		http_send_end(exchange);
@@ -164,8 +164,8 @@ static enum status import_check(struct exchange *exchange, bool *ret_fail_on_con
 	if (!known)
 		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
 		                 "The Content-Type must be application/x-ndjson");
-	if (exchange->request.content_length > exchange->gateway->import_max_bytes)
-		return http_fail(exchange, ST_CONTENT_TOO_LARGE, NULL, NULL);
+	if (http_limit_body(exchange, exchange->gateway->import_max_bytes) != ST_OK)
+		return ST_CONTENT_TOO_LARGE;
 	*ret_fail_on_conflict = strcmp(query, "on_conflict=fail") == 0;
 	if (query[0] != '\0' && !*ret_fail_on_conflict && strcmp(query, "on_conflict=skip") != 0)
 		return http_fail(exchange, ST_INVALID_ARGUMENT, "on_conflict",

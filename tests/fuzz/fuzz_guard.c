@@ -57,9 +57,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(request.path[0] == '/' && (verdict.empty_segment || strstr(request.path, "//") == NULL) &&
 		     strstr(request.path, "/../") == NULL);
 		must(strcasestr(request.path, "%2f") == NULL && strcasestr(request.path, "%00") == NULL);
-		must(http_header_find(&request, "Transfer-Encoding") == NULL &&
-		     http_header_find(&request, "Host") != NULL);
-		must(verdict.content_length >= 0);
+		const char *coding = http_header_find(&request, "Transfer-Encoding");
+		must(http_header_find(&request, "Host") != NULL);
+		must(!coding || (strcmp(coding, "chunked") == 0 && !http_header_find(&request, "Content-Length")));
+		must(coding ? verdict.content_length == HTTP_LENGTH_CHUNKED : verdict.content_length >= 0);
 	}
 	free(text);
 	return 0;

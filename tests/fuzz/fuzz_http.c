@@ -138,34 +138,83 @@ static bool is_named(const char *line, size_t len, const char *name)
 	return len > strlen(name) && line[strlen(name)] == ':' && strncasecmp(line, name, strlen(name)) == 0;
 }
 
+struct framing {
+	size_t lengths, codings; /* fields of these names */
+	size_t body_len;
+};
+
+/* The value of a field, without blanks around it. */
+static const char *field_value(const char *line, size_t len, size_t *ret_len)
+{
+	const char *value = (const char *)memchr(line, ':', len) + 1, *end = line + len;
+	while (value < end && (*value == ' ' || *value == '\t'))
+		value++;
+	while (value < end && end[-1] == ' ')
+		end--;
+	*ret_len = (size_t)(end - value);
+	return value;
+}
+
 /* Header fields up to the empty line. */
-static bool read_fields(const char **at, const char *end, size_t *ret_body_len)
+static bool read_fields(const char **at, const char *end, struct framing *ret_framing)
 {
 	const char *line;
-	size_t len, lengths = 0;
-	*ret_body_len = 0;
+	size_t len, value_len;
 	while (cut_line(at, end, &line, &len)) {
 		if (len == 0)
-			return true;
-		if (line[0] == ' ' || line[0] == '\t' || is_named(line, len, "Transfer-Encoding"))
+			return ret_framing->lengths + ret_framing->codings <= 1;
+		if (line[0] == ' ' || line[0] == '\t')
 			return false;
-		if (!is_named(line, len, "Content-Length"))
-			continue;
-		const char *value = line + strlen("Content-Length:"), *value_end = line + len;
-		while (value < value_end && (*value == ' ' || *value == '\t'))
-			value++;
-		while (value < value_end && value_end[-1] == ' ')
-			value_end--;
-		if (++lengths > 1 || !read_number(value, (size_t)(value_end - value), ret_body_len))
-			return false;
+		if (is_named(line, len, "Content-Length")) {
+			const char *value = field_value(line, len, &value_len);
+			if (!read_number(value, value_len, &ret_framing->body_len))
+				return false;
+			ret_framing->lengths++;
+		} else if (is_named(line, len, "Transfer-Encoding")) {
+			const char *value = field_value(line, len, &value_len);
+			if (value_len != strlen("chunked") || memcmp(value, "chunked", value_len) != 0)
+				return false;
+			ret_framing->codings++;
+		}
 	}
 	return false;
+}
+
+/* Chunks to the end of the trailer, by lines. */
+static bool read_chunks(const char **at, const char *end, struct buf *body)
+{
+	const char *line;
+	size_t len, digits;
+	for (;;) {
+		if (!cut_line(at, end, &line, &len))
+			return false;
+		size_t size = 0;
+		for (digits = 0; digits < len && digits < 16 && strchr("0123456789abcdefABCDEF", line[digits]);
+		     digits++)
+			size = size * 16 +
+			       (size_t)(line[digits] <= '9' ? line[digits] - '0' : (line[digits] | 32) - 'a' + 10);
+		if (digits == 0 || digits > 15 || (digits < len && !strchr("; \t", line[digits])))
+			return false;
+		if (size == 0)
+			break;
+		if ((size_t)(end - *at) < size + 2 || memcmp(*at + size, "\r\n", 2) != 0)
+			return false;
+		buf_add(body, *at, size);
+		*at += size + 2;
+	}
+	do {
+		if (!cut_line(at, end, &line, &len))
+			return false;
+	} while (len > 0);
+	return true;
 }
 
 static bool read_request(const char **at, const char *end)
 {
 	const char *line;
-	size_t len, body_len;
+	size_t len;
+	struct framing framing = {0};
+	struct buf body = {0};
 	if (end - *at >= 2 && memcmp(*at, "\r\n", 2) == 0)
 		*at += 2;
 	if (!cut_line(at, end, &line, &len))
@@ -175,15 +224,20 @@ static bool read_request(const char **at, const char *end)
 	if (!version || target == line || version == target + 1 || line + len - version != 9 ||
 	    memcmp(version, " HTTP/1.", 8) != 0)
 		return false;
-	if (!read_fields(at, end, &body_len) || (size_t)(end - *at) < body_len)
+	if (!read_fields(at, end, &framing) || (size_t)(end - *at) < framing.body_len)
 		return false;
-	struct seen *seen = list_add(&wanted);
-	if (!seen)
+	bool whole = framing.codings == 0 || read_chunks(at, end, &body);
+	struct seen *seen = whole ? list_add(&wanted) : NULL;
+	if (!seen) {
+		buf_free(&body);
 		return false;
+	}
 	buf_add(&seen->verb, line, (size_t)(target - line));
 	buf_add(&seen->target, target + 1, (size_t)(version - target - 1));
-	buf_add(&seen->body, *at, body_len);
-	*at += body_len;
+	if (framing.codings == 0)
+		buf_add(&body, *at, framing.body_len);
+	seen->body = body;
+	*at += framing.body_len;
 	return true;
 }
 
@@ -220,7 +274,7 @@ static size_t converse(const char *data, size_t size)
 	close(fd);
 	buf_add_char(&answers, '\0');
 	for (const char *at = answers.data; (at = strstr(at, "HTTP/1.1 ")); at++)
-		count += strncmp(at + 9, "100", 3) != 0;
+		count += at[9] >= '1' && at[9] <= '5' && strncmp(at + 9, "100", 3) != 0;
 	buf_free(&answers);
 	return count;
 }

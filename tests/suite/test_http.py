@@ -80,7 +80,12 @@ def smuggling(smuggled):
     return {
         "length and chunked": ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], chunked, {400, 411}),
         "chunked and length": ([b"Transfer-Encoding: chunked", b"Content-Length: 5"], chunked, {400, 411}),
-        "chunked": ([b"Transfer-Encoding: chunked"], b"%x\r\n%s\r\n0\r\n\r\n" % (len(USER), USER), {411, 501}),
+        "chunked": ([b"Transfer-Encoding: chunked"], b"%x\r\n%s\r\n0\r\n\r\n" % (len(USER), USER) + smuggled, {201}),
+        "chunked with a length in the trailer": ([b"Transfer-Encoding: chunked"], b"%x\r\n%s\r\n0\r\nContent-Length: 5\r\n\r\n" % (len(USER), USER) + smuggled, {201}),
+        "chunk size with a carriage return": ([b"Transfer-Encoding: chunked"], b"5\r0\r\n%s\r\n0\r\n\r\n" % USER + smuggled, {400}),
+        "chunk longer than its size": ([b"Transfer-Encoding: chunked"], b"5\r\n%s\r\n0\r\n\r\n" % USER + smuggled, {400}),
+        "chunk of 2^64-1": ([b"Transfer-Encoding: chunked"], b"ffffffffffffffff\r\n%s\r\n0\r\n\r\n" % USER + smuggled, {400}),
+        "chunk lines without carriage return": ([b"Transfer-Encoding: chunked"], b"%x\n%s\n0\n\n" % (len(USER), USER) + smuggled, {400}),
         "te identity": ([b"Transfer-Encoding: identity", LENGTH], USER + smuggled, {400, 411, 501}),
         "te xchunked": ([b"Transfer-Encoding: xchunked"], chunked, {400, 411, 501}),
         "te chunked with a blank": ([b"Transfer-Encoding : chunked", LENGTH], USER + smuggled, {400, 411}),
@@ -252,6 +257,27 @@ def test_a_client_that_expects_100_continue_gets_it(suite, target):
         while part := connection.recv(65536):
             received += part
     assert statuses(received) == [201]
+
+
+def test_bodies_may_be_chunked(suite, target):
+    """As clients send that do not know the length before; an import is streamed so."""
+    def chunks(*parts):
+        return b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nX-Trailer: z\r\n\r\n"
+
+    chunked = b"Transfer-Encoding: chunked"
+    user = b'{"email":"%s"}' % address().encode()
+    received, closed = converse(suite.port, request(POST, headers_of(target, JSON, chunked), chunks(user[:7], user[7:])))
+    assert statuses(received) == [201] and closed
+    lines = [b'{"email":"%s"}\n' % address().encode() for _ in range(2000)]
+    whole = b"".join(lines)
+    received, closed = converse(suite.port, request(b"POST /v1/users/import HTTP/1.1", headers_of(target, chunked, b"Content-Type: application/x-ndjson"),
+                                                    chunks(*(whole[i:i + 999] for i in range(0, len(whole), 999)))), timeout=20)
+    assert received.startswith(b"HTTP/1.1 200") and received.count(b'"id"') == 2000 and closed
+    for version, more in ((b"1.0", []), (b"1.1", [b"Content-Length: 5"])):
+        received, closed = converse(suite.port, request(b"POST /v1/users HTTP/" + version, headers_of(target, JSON, chunked, *more), chunks(user)))
+        assert statuses(received) == [400] and closed
+    received, closed = converse(suite.port, request(POST, headers_of(target, JSON, chunked), chunks(*[b" " * 65536] * 17)))
+    assert statuses(received) == [413] and closed
 
 
 def test_a_refusal_comes_before_the_body_is_sent(suite, target):

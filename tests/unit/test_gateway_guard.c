@@ -89,9 +89,13 @@ Test(gateway_guard, headers)
 	    {"Content-Length", "5,5", ST_MALFORMED_REQUEST},
 	    {"Content-Length", "0x5", ST_MALFORMED_REQUEST},
 	    {"Content-Length", "5 ", ST_MALFORMED_REQUEST},
-	    {"Transfer-Encoding", "chunked", ST_LENGTH_REQUIRED},
-	    {"transfer-encoding", "identity", ST_LENGTH_REQUIRED},
-	    {"Transfer-Encoding", "", ST_LENGTH_REQUIRED},
+	    {"Transfer-Encoding", "chunked", ST_OK},
+	    {"transfer-encoding", "identity", ST_MALFORMED_REQUEST},
+	    {"Transfer-Encoding", "", ST_MALFORMED_REQUEST},
+	    {"Transfer-Encoding", "Chunked", ST_MALFORMED_REQUEST},
+	    {"Transfer-Encoding", "gzip, chunked", ST_MALFORMED_REQUEST},
+	    {"Transfer-Encoding", "chunked, chunked", ST_MALFORMED_REQUEST},
+	    {"Transfer-Encoding", "chunked;q=1", ST_MALFORMED_REQUEST},
 	    {"Host", "second", ST_MALFORMED_REQUEST},
 	    {"Expect", "something", ST_MALFORMED_REQUEST},
 	    {"Bad Name", "x", ST_MALFORMED_REQUEST},
@@ -154,6 +158,17 @@ Test(gateway_guard, verbs_and_lengths)
 	struct http_request get = request_of("GET", "/x", NULL);
 	add_header(&get, "Content-Length", "1");
 	cr_assert_eq(guard_check(&get).status, ST_MALFORMED_REQUEST);
+	get.headers[1] = (struct http_header){"Transfer-Encoding", "chunked"};
+	cr_assert_eq(guard_check(&get).status, ST_MALFORMED_REQUEST);
+	post.headers[1] = (struct http_header){"Transfer-Encoding", "chunked"};
+	cr_assert_eq(guard_check(&post).content_length, HTTP_LENGTH_CHUNKED);
+	add_header(&post, "Content-Length", "0");
+	cr_assert_eq(guard_check(&post).status, ST_MALFORMED_REQUEST);
+	post.headers[2] = (struct http_header){"Transfer-Encoding", "chunked"};
+	cr_assert_eq(guard_check(&post).status, ST_MALFORMED_REQUEST);
+	post.header_count = 2;
+	post.http_1_0 = true;
+	cr_assert_eq(guard_check(&post).status, ST_MALFORMED_REQUEST);
 }
 
 /* Lays a header block out as the HTTP server leaves it: separators replaced by NUL. '|' stands for such a NUL. */

@@ -222,6 +222,76 @@ Test(gateway_server, pipelined_requests_keep_their_bodies)
 	cr_assert_str_eq(served, "POST /a 1;GET /b ;POST /c 23;");
 }
 
+#define CHUNKED "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+
+/* In one piece, byte by byte, behind another request; what follows is never a request. */
+Test(gateway_server, chunked_bodies)
+{
+	static const char text[] = CHUNKED "\r\n3;a=b\r\nabc\r\n0002\r\nde\r\n0\r\nA: b\r\n\r\n" SMUGGLED;
+	char answer[8192];
+	cr_assert_eq(converse(text, answer), 1, "%s", answer);
+	cr_assert_str_eq(served, "POST /a abcde;");
+	cr_assert(strstr(answer, "Connection: close"), "%s", answer);
+	served[0] = '\0';
+	int fd = dial();
+	say(fd, "POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxy");
+	for (size_t i = 0; i < sizeof(text) - 1 - strlen(SMUGGLED); i++) {
+		say(fd, (const char[]){text[i], '\0'});
+		usleep(300);
+	}
+	cr_assert_eq(hear(fd, answer), 2, "%s", answer);
+	cr_assert_str_eq(served, "POST /first xy;POST /a abcde;");
+}
+
+Test(gateway_server, a_chunked_body_that_is_none)
+{
+	static const char *const bodies[] = {"3\r\nabcd\r\n0\r\n\r\n",  "5\rA\r\nabcde\r\n0\r\n\r\n",
+	                                     "ffffffffffffffff\r\nabc", "3\r\nabc\r\n0\r\n",
+	                                     "3\nabc\n0\n\n",           "3\r\nabc"};
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		char text[512], answer[8192];
+		snprintf(text, sizeof(text), CHUNKED "\r\n%s", bodies[i]);
+		cr_assert_eq(converse(text, answer), 1, "row %zu: %s", i, answer);
+		cr_assert_eq(strncmp(answer, "HTTP/1.1 400", 12), 0, "row %zu: %s", i, answer);
+	}
+	cr_assert_str_eq(served, "");
+}
+
+Test(gateway_server, a_chunked_body_is_bounded)
+{
+	static char text[(1 << 20) + 4096];
+	char answer[8192];
+	int len = snprintf(text, sizeof(text), CHUNKED "\r\n100001\r\n");
+	memset(text + len, 'x', (1 << 20) + 1);
+	memcpy(text + len + (1 << 20) + 1, "\r\n0\r\n\r\n", 8);
+	int fd = dial();
+	for (const char *at = text; *at != '\0';) {
+		ssize_t sent = send(fd, at, strlen(at), MSG_NOSIGNAL);
+		if (sent <= 0)
+			break;
+		at += sent;
+	}
+	cr_assert_eq(hear(fd, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 413", 12), 0, "%s", answer);
+	cr_assert_str_eq(served, "");
+	fd = dial();
+	say(fd, CHUNKED "Expect: 100-continue\r\n\r\n");
+	cr_assert_eq(recv(fd, answer, sizeof(answer), 0), 25);
+	cr_assert_eq(memcmp(answer, "HTTP/1.1 100 Continue\r\n\r\n", 25), 0);
+	say(fd, "1\r\na\r\n0\r\n\r\n");
+	cr_assert_eq(hear(fd, answer), 1);
+	cr_assert_str_eq(served, "POST /a a;");
+}
+
+Test(gateway_server, a_chunked_body_that_stalls_is_answered_408)
+{
+	char answer[8192];
+	int fd = dial();
+	say(fd, CHUNKED "\r\n3\r\nabc\r\n");
+	cr_assert_eq(hear(fd, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 408", 12), 0, "%s", answer);
+}
+
 Test(gateway_server, a_stalled_body_is_answered_408)
 {
 	char answer[8192];

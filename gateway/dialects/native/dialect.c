@@ -185,7 +185,7 @@ static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **r
 		if (status != ST_OK)
 			return status;
 	} else {
-		if (exchange->request.content_length > 0)
+		if (exchange->body.len > 0)
 			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no body");
 		request = arena_alloc(exchange->arena, method->request->sizeof_message);
 		if (request == NULL)
