@@ -20,13 +20,22 @@ struct reason_phrase {
 static const struct reason_phrase phrases[] = {
     {200, "OK"},
     {201, "Created"},
+    {202, "Accepted"},
     {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
     {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
+    {402, "Payment Required"},
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
     {408, "Request Timeout"},
     {409, "Conflict"},
     {410, "Gone"},
@@ -35,12 +44,22 @@ static const struct reason_phrase phrases[] = {
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {428, "Precondition Required"},
     {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
+    {502, "Bad Gateway"},
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
 };
 
 static const char *http_phrase(int status)
@@ -93,13 +112,31 @@ const char *http_param_find(const struct exchange *exchange, const char *name)
 	return NULL;
 }
 
+static bool http_printable(const char *value)
+{
+	for (; *value != '\0'; value++) {
+		unsigned char c = (unsigned char)*value;
+		if ((c < 0x20 && c != '\t') || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 void http_header_add(struct exchange *exchange, const char *name, const char *value)
 {
 	struct http_response *response = &exchange->response;
-	const char *copy = arena_strdup(exchange->arena, value);
-	if (copy == NULL || response->header_count == HTTP_RESPONSE_HEADERS_MAX)
+	struct http_field *field = arena_alloc(exchange->arena, sizeof(*field));
+	const char *copy = http_printable(value) ? arena_strdup(exchange->arena, value) : NULL;
+	if (!field || !copy) {
+		response->unprintable = true;
 		return;
-	response->headers[response->header_count++] = (struct http_header){name, copy};
+	}
+	*field = (struct http_field){.name = name, .value = copy};
+	if (response->last_field)
+		response->last_field->next = field;
+	else
+		response->fields = field;
+	response->last_field = field;
 }
 
 /* splitmix64: trace ids must be unlikely to collide, not secret. */
@@ -309,11 +346,11 @@ void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *ou
 		buf_add_str(out, "no-store");
 	buf_add_str(out, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
 	buf_add_str(out, exchange->request_id);
-	for (size_t i = 0; i < response->header_count; i++) {
+	for (const struct http_field *field = response->fields; field; field = field->next) {
 		buf_add_str(out, "\r\n");
-		buf_add_str(out, response->headers[i].name);
+		buf_add_str(out, field->name);
 		buf_add_str(out, ": ");
-		buf_add_str(out, response->headers[i].value);
+		buf_add_str(out, field->value);
 	}
 	buf_add_str(out, "\r\n\r\n");
 }
@@ -332,6 +369,10 @@ static void http_send(struct exchange *exchange, const struct buf *out)
 void http_send_head(struct exchange *exchange)
 {
 	struct buf out = {0};
+	if (exchange->response.unprintable) { /* the server answers 500 */
+		exchange->response.broken = true;
+		return;
+	}
 	exchange->response.close = exchange->response.close || exchange->request.http_1_0 || exchange->draining;
 	http_print_head(exchange, -1, &out);
 	http_send(exchange, &out);

@@ -15,7 +15,6 @@
 #define HTTP_HEADERS_MAX 64
 #define HTTP_PARAMS_MAX 8
 #define HTTP_REQUEST_ID_SIZE 33
-#define HTTP_RESPONSE_HEADERS_MAX 8
 
 struct client;
 struct gateway;
@@ -36,6 +35,13 @@ enum http_read {
 
 /* The length of a body that only its chunks tell. */
 #define HTTP_LENGTH_CHUNKED (-1)
+
+/* A header field of an answer. */
+struct http_field {
+	struct http_field *next;
+	const char *name;
+	const char *value;
+};
 
 /* The connection behind a request; implemented by server.c. */
 struct http_io {
@@ -62,10 +68,10 @@ struct http_request {
 };
 
 struct http_response {
-	int status;               /* 0 = nothing was decided yet */
-	const char *content_type; /* NULL = no body */
-	struct http_header headers[HTTP_RESPONSE_HEADERS_MAX];
-	size_t header_count;
+	int status;                             /* 0 = nothing was decided yet */
+	const char *content_type;               /* NULL = no body */
+	struct http_field *fields, *last_field; /* in the order they were added; in the arena */
+	bool unprintable;                       /* a header field could not be added: the answer becomes 500 */
 	struct buf body;
 	unsigned max_age_sec; /* anyone may keep the answer for so long; 0 = nobody */
 	bool close;           /* the connection ends after this answer */
@@ -122,7 +128,8 @@ void http_client(const struct http_request *request, const struct address_list *
 /* Decoded path parameter; NULL when the route has none of this name. */
 const char *http_param_find(const struct exchange *exchange, const char *name);
 
-/* Adds a header to the answer. name is static; value is copied to the arena and must hold no control bytes. */
+/* Adds a header field to the answer, beside others of its name (Set-Cookie). name is static; value is copied to the arena. Without memory, or when
+ * value holds control bytes, the answer becomes 500. */
 void http_header_add(struct exchange *exchange, const char *name, const char *value);
 
 /* Adds ETag; tag has its quotes. True when If-None-Match names it. */

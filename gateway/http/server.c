@@ -282,7 +282,9 @@ static void server_answer(struct server_context *context)
 	if (response->started)
 		return;
 	response->close = response->close || exchange->draining;
-	if (!buf_ok(&response->body) || response->status == 0) {
+	if (!buf_ok(&response->body) || response->status == 0 || response->unprintable) {
+		response->fields = response->last_field = NULL;
+		response->max_age_sec = 0;
 		(void)http_fail(exchange, ST_INTERNAL, NULL, NULL);
 		problem_print(exchange);
 	}

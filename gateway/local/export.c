@@ -98,8 +98,7 @@ void export_serve(struct exchange *exchange)
 		return;
 	exchange->response.status = 200;
 	exchange->response.content_type = "application/x-ndjson";
-	if (strcmp(exchange->request.verb, "HEAD") == 0)
-		return;
 	http_send_head(exchange);
-	export_stream(exchange, page);
+	if (strcmp(exchange->request.verb, "HEAD") != 0)
+		export_stream(exchange, page);
 }

@@ -299,6 +299,14 @@ def test_head_is_get_without_a_body(suite, target, path):
     assert answers[0][:2] == answers[1][:2] and answers[0][2] == 0 and answers[1][2] > 0 or path.endswith("export"), answers
 
 
+def test_head_of_a_stream_names_no_length(suite, target):
+    """A length of 0 would be that of the answer to GET (RFC 9110 section 9.3.2)."""
+    received, _ = converse(suite.port, request(b"HEAD /v1/users/export HTTP/1.1", headers_of(target)))
+    assert received.startswith(b"HTTP/1.1 200") and b"content-length" not in received.lower() and received.endswith(b"\r\n\r\n")
+    received, _ = converse(suite.port, request(b"HEAD /v1/users/export HTTP/1.1", headers_of(target)) + request(b"GET /healthz HTTP/1.1", [b"Host: localhost"]))
+    assert received.count(b"HTTP/1.1 200") == 2, received
+
+
 def test_what_shows_people_is_not_stored_by_caches(suite, target):
     for reply in (target.get("/v1/users"), target.get("/v1/users/usr_x"), target.post("/v1/users", {})):
         assert reply.headers["cache-control"] == "no-store" and reply.headers["x-content-type-options"] == "nosniff"

@@ -207,8 +207,8 @@ Test(gateway_memory, problem_document)
 	    .status = ST_RESOURCE_EXHAUSTED, .field = "a.b", .reason = "Too \"many\"", .retry_after_ms = 1001};
 	problem_print(&exchange);
 	cr_assert_eq(exchange.response.status, 429);
-	cr_assert_str_eq(exchange.response.headers[0].name, "Retry-After");
-	cr_assert_str_eq(exchange.response.headers[0].value, "2");
+	cr_assert_str_eq(exchange.response.fields->name, "Retry-After");
+	cr_assert_str_eq(exchange.response.fields->value, "2");
 	buf_add_char(&exchange.response.body, '\0');
 	cr_assert(strstr(exchange.response.body.data, "\"field\":\"a.b\"") != NULL);
 	cr_assert(strstr(exchange.response.body.data, "Too \\\"many\\\"") != NULL);

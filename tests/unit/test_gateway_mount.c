@@ -108,9 +108,9 @@ static const char *answered(void)
 
 static const char *header(const char *name)
 {
-	for (size_t i = 0; i < exchange.response.header_count; i++) {
-		if (strcmp(exchange.response.headers[i].name, name) == 0)
-			return exchange.response.headers[i].value;
+	for (const struct http_field *field = exchange.response.fields; field; field = field->next) {
+		if (strcmp(field->name, name) == 0)
+			return field->value;
 	}
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +33,12 @@ static void serve(struct exchange *exchange)
 	snprintf(served + len, sizeof(served) - len, "%s %s %.*s%s;", request->verb, request->path,
 	         (int)exchange->body.len, exchange->body.len > 0 ? exchange->body.data : "", key ? key : "");
 	exchange->response.status = 200;
+	for (int i = 0; strcmp(request->path, "/cookies") == 0 && i < 20; i++)
+		http_header_add(exchange, "Set-Cookie", arena_printf(exchange->arena, "c%d=%d", i, i));
+	if (strcmp(request->path, "/split") == 0)
+		http_header_add(exchange, "Location", "/a\r\nSet-Cookie: stolen=1");
+	if (request->query)
+		exchange->response.status = (int)strtol(request->query, NULL, 10);
 }
 
 static const struct address_list proxies;
@@ -220,6 +227,48 @@ Test(gateway_server, pipelined_requests_keep_their_bodies)
 	                      answer),
 	             3);
 	cr_assert_str_eq(served, "POST /a 1;GET /b ;POST /c 23;");
+}
+
+Test(gateway_server, any_number_of_header_fields)
+{
+	char answer[8192], wanted[32];
+	cr_assert_eq(converse("GET /cookies HTTP/1.1\r\nHost: x\r\n\r\n", answer), 1);
+	const char *at = answer;
+	for (int i = 0; i < 20; i++) {
+		snprintf(wanted, sizeof(wanted), "\r\nSet-Cookie: c%d=%d\r\n", i, i);
+		at = strstr(at, wanted);
+		cr_assert(at, "%s is missing or out of order in %s", wanted, answer);
+	}
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 200", 12), 0);
+}
+
+/* A field that cannot be sent is not left out: nobody gets a redirect to nowhere. */
+Test(gateway_server, a_field_that_cannot_be_sent)
+{
+	char answer[8192];
+	cr_assert_eq(converse("GET /split HTTP/1.1\r\nHost: x\r\n\r\n", answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 500", 12), 0, "%s", answer);
+	cr_assert(!strstr(answer, "stolen") && !strstr(answer, "Location"), "%s", answer);
+}
+
+Test(gateway_server, every_status_has_its_phrase)
+{
+	static const char *const phrases[] = {"202 Accepted",
+	                                      "302 Found",
+	                                      "303 See Other",
+	                                      "307 Temporary Redirect",
+	                                      "308 Permanent Redirect",
+	                                      "406 Not Acceptable",
+	                                      "421 Misdirected Request",
+	                                      "422 Unprocessable Content",
+	                                      "428 Precondition Required",
+	                                      "502 Bad Gateway"};
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+		char text[128], answer[8192];
+		snprintf(text, sizeof(text), "GET /a?%.3s HTTP/1.1\r\nHost: x\r\n\r\n", phrases[i]);
+		cr_assert_eq(converse(text, answer), 1);
+		cr_assert_eq(strncmp(answer + 9, phrases[i], strlen(phrases[i])), 0, "%s", answer);
+	}
 }
 
 #define CHUNKED "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
