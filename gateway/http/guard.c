@@ -223,6 +223,23 @@ struct guard_verdict guard_check(const struct http_request *request)
 	return verdict;
 }
 
+bool guard_absolute(struct http_request *request)
+{
+	const char *host = http_header_find(request, "Host");
+	const char *authority = request->path;
+	if (request->path[0] == '/')
+		return true;
+	if (strncasecmp(authority, "http://", 7) == 0)
+		authority += 7;
+	else if (strncasecmp(authority, "https://", 8) == 0)
+		authority += 8;
+	size_t len = strcspn(authority, "/");
+	if (authority == request->path || !host || strlen(host) != len || strncasecmp(authority, host, len) != 0)
+		return false;
+	request->path = authority + len;
+	return true;
+}
+
 /* "GET /path?query HTTP/1.1" with single blanks, each separator now NUL. */
 static bool guard_request_line(const struct http_request *request, const char *version)
 {

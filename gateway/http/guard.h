@@ -21,6 +21,10 @@ struct guard_verdict guard_check(const struct http_request *request);
  * by the distances between the strings. version is the text after "HTTP/". Returns the first byte behind the head; NULL = refuse. */
 const char *guard_layout(const struct http_request *request, const char *version);
 
+/* The target may be the URL of this server (RFC 9112 section 3.2.2), when its authority is what Host says: then request->path becomes the path in
+ * it. False = it names something else. To be asked after guard_layout. */
+bool guard_absolute(struct http_request *request);
+
 /* Whether a token (RFC 9110 section 5.6.2) may have this character. */
 bool guard_token_char(unsigned char c);
 

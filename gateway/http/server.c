@@ -27,8 +27,9 @@
 #define READER_STALL_US (60 * US_PER_SEC)
 #define DRAIN_MAX_US (10 * US_PER_SEC)
 #define DRAIN_QUIET_US (250 * US_PER_MS)
-#define QUEUE_MAX 256       /* connections that were accepted and wait for a thread */
-#define OWN_DESCRIPTORS 128 /* the bus, logs, libraries */
+#define REQUEST_MAX_BYTES 16384 /* of a request line and its header fields */
+#define QUEUE_MAX 256           /* connections that were accepted and wait for a thread */
+#define OWN_DESCRIPTORS 128     /* the bus, logs, libraries */
 #define THREADS_MIN 4
 
 /* What one request needs; kept in a stack and used again. */
@@ -247,13 +248,16 @@ static void server_trim_values(struct exchange *exchange)
 
 static struct guard_verdict server_guard(struct server_context *context, const char *version)
 {
-	const struct http_request *request = &context->exchange.request;
+	struct http_request *request = &context->exchange.request;
 	context->head_end = request->header_count < HTTP_HEADERS_MAX ? guard_layout(request, version) : NULL;
 	bool whole = context->head_end && wire_frames(&context->place->wire, request->verb, context->head_end);
 	if (request->header_count < HTTP_HEADERS_MAX && !whole)
 		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
 		                              .reason = "The header block is not well formed"};
 	server_trim_values(&context->exchange);
+	if (!guard_absolute(request))
+		return (struct guard_verdict){.status = ST_MALFORMED_REQUEST,
+		                              .reason = "The target names another host than the Host header field"};
 	return guard_check(request);
 }
 
@@ -403,10 +407,18 @@ static void server_connection_closed(const struct mg_connection *connection)
 		place_leave(place);
 }
 
-static enum status server_parse_failure(int http)
+/* The library says 400 when its buffer is full before the head has ended. */
+static bool server_head_overflows(const struct wire *wire)
+{
+	return wire->end - wire->start >= REQUEST_MAX_BYTES;
+}
+
+static enum status server_parse_failure(int http, const struct wire *wire)
 {
 	static const enum status candidates[] = {ST_REQUEST_TIMEOUT, ST_LENGTH_REQUIRED, ST_CONTENT_TOO_LARGE,
 	                                         ST_URI_TOO_LONG, ST_HEADERS_TOO_LARGE};
+	if (wire && server_head_overflows(wire))
+		return memchr(wire->start, '\n', REQUEST_MAX_BYTES) ? ST_HEADERS_TOO_LARGE : ST_URI_TOO_LONG;
 	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
 		if (status_info((int)candidates[i])->http == http)
 			return candidates[i];
@@ -418,7 +430,9 @@ static enum status server_parse_failure(int http)
  * its own, so no arena is needed. */
 static int server_http_error(struct mg_connection *connection, int http, const char *message)
 {
-	struct exchange exchange = {.failure = {.status = server_parse_failure(http)}, .response = {.close = true}};
+	const struct place *place = mg_get_thread_pointer(connection);
+	enum status status = server_parse_failure(http, place ? &place->wire : NULL);
+	struct exchange exchange = {.failure = {.status = status}, .response = {.close = true}};
 	struct buf out = {0};
 	http_trace_begin(&exchange);
 	problem_print(&exchange);
@@ -475,11 +489,12 @@ static int server_queue(int threads)
 
 static struct mg_context *server_listen(struct http_server *server)
 {
-	char ports[64], threads[16], keep_alive[16], queue[16];
+	char ports[64], threads[16], keep_alive[16], queue[16], request_max[16];
 	const struct http_server_options *options = &server->options;
 	snprintf(ports, sizeof(ports), options->address[0] != '\0' ? "%s:%d" : "%s%d", options->address, options->port);
 	snprintf(threads, sizeof(threads), "%d", options->threads);
 	snprintf(keep_alive, sizeof(keep_alive), "%d", options->keep_alive_ms);
+	snprintf(request_max, sizeof(request_max), "%d", REQUEST_MAX_BYTES);
 	snprintf(queue, sizeof(queue), "%d", server_queue(options->threads));
 	const char *settings[] = {
 	    "listening_ports",
@@ -499,7 +514,7 @@ static struct mg_context *server_listen(struct http_server *server)
 	    "request_timeout_ms",
 	    "10000",
 	    "max_request_size",
-	    "16384",
+	    request_max,
 	    "decode_url",
 	    "no",
 	    "decode_query_string",

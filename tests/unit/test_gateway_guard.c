@@ -198,3 +198,31 @@ Test(gateway_guard, layout)
 	cr_assert_not(layout_of("GET|/a|HTTP/1.1||Host| h|\r|", (const size_t[]){17, 23}, 1),
 	              "bare LF in the last line");
 }
+
+Test(gateway_guard, absolute_targets)
+{
+	static const struct {
+		const char *target, *host, *path; /* NULL = refused */
+	} rows[] = {
+	    {"/a", "x", "/a"},
+	    {"http://x/a", "x", "/a"},
+	    {"HTTP://X/", "x", "/"},
+	    {"https://x:80/a/b", "x:80", "/a/b"},
+	    {"http://[::1]:80/a", "[::1]:80", "/a"},
+	    {"http://x/a", "y", NULL},
+	    {"http://x:80/a", "x", NULL},
+	    {"http://x/a", "x/a", NULL},
+	    {"http://u@x/a", "x", NULL},
+	    {"http:///a", "", "/a"}, /* and refused for its Host */
+	    {"ftp://x/a", "x", NULL},
+	    {"x/a", "x", NULL},
+	    {"*", "x", NULL},
+	    {"", "x", NULL},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct http_request request = request_of("GET", rows[i].target, NULL);
+		request.headers[0].value = rows[i].host;
+		cr_assert_eq(guard_absolute(&request), rows[i].path != NULL, "row %zu", i);
+		cr_assert_str_eq(request.path, rows[i].path ? rows[i].path : rows[i].target, "row %zu", i);
+	}
+}

@@ -271,6 +271,40 @@ Test(gateway_server, every_status_has_its_phrase)
 	}
 }
 
+/* A client may take the server for a proxy. */
+Test(gateway_server, the_target_may_be_a_url)
+{
+	static const struct {
+		const char *authority, *host;
+		int status;
+	} rows[] = {{"127.0.0.1", "127.0.0.1", 200}, {"Localhost", "localhost", 200}, {"localhost", "other", 400}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[256], answer[8192], status[16];
+		served[0] = '\0';
+		snprintf(text, sizeof(text), "GET http://%s:%d/b HTTP/1.1\r\nHost: %s:%d\r\n\r\n", rows[i].authority,
+		         port, rows[i].host, port);
+		cr_assert_eq(converse(text, answer), 1);
+		snprintf(status, sizeof(status), "HTTP/1.1 %d", rows[i].status);
+		cr_assert_eq(strncmp(answer, status, 12), 0, "row %zu: %s", i, answer);
+		cr_assert_str_eq(served, rows[i].status == 200 ? "GET /b ;" : "", "row %zu", i);
+	}
+}
+
+Test(gateway_server, a_head_that_is_too_large)
+{
+	static char text[20000];
+	char answer[8192];
+	memset(text, 'a', sizeof(text) - 1);
+	memcpy(text, "GET /", 5);
+	cr_assert_eq(converse(text, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 414", 12), 0, "%s", answer);
+	memcpy(text, "GET / HTTP/1.1\r\nX: ", 19);
+	cr_assert_eq(converse(text, answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 431", 12), 0, "%s", answer);
+	cr_assert_eq(converse("GET / HTTP/1.1\r\nX: a", answer), 1);
+	cr_assert_eq(strncmp(answer, "HTTP/1.1 400", 12), 0, "%s", answer);
+}
+
 #define CHUNKED "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 
 /* In one piece, byte by byte, behind another request; what follows is never a request. */
