@@ -16,7 +16,7 @@ struct sign_in {
 	char ip_text[ADDRESS_TEXT_SIZE];
 	const char *ip_address; /* ip_text; NULL when not told */
 	const char *user_agent; /* NULL when not told */
-	struct throttle_keys keys;
+	struct throttle_place place;
 };
 
 static enum status check_login(struct call *call, const Session__CreateSessionRequest *request, struct sign_in *sign_in)
@@ -68,46 +68,89 @@ static enum status check_request(struct call *call, const Session__CreateSession
 	return note_device(call, request, sign_in);
 }
 
-/* Counts the failure durably before it is told; a count that cannot be written fails the call instead. */
-static enum status refuse_credentials(struct call *call, const struct store *store, const struct sign_in *sign_in,
-                                      enum status refusal)
+static struct packed refusal_event(struct call *call, enum status refusal)
 {
-	struct session_state *state = call->run->state;
 	Events__Event event = EVENTS__EVENT__INIT;
 
 	event.has_type = true;
 	event.type = EVENTS__EVENT_TYPE__EVENT_TYPE_SIGN_IN_FAILED;
 	event.reason = (char *)status_name(refusal);
-	struct packed packed = call_event(call, &event);
-	enum status status = store_count_failure(store, &sign_in->keys, clock_wall_us(), &packed);
+	return call_event(call, &event);
+}
+
+/* The guess has been counted since before it was hashed; its event is durable before it is told, or the call fails instead. */
+static enum status refuse_credentials(struct call *call, const struct sign_in *sign_in, enum status refusal)
+{
+	const struct session_state *state = call->run->state;
+	struct packed event = refusal_event(call, refusal);
+	enum status status = throttle_record_failure(call, &sign_in->place, &event);
+
 	if (status != ST_OK)
 		return call_fail(call, status, "", "The attempt could not be recorded");
-	call_committed(call);
 	metric_add(state->failed, 1);
 	return refusal;
 }
 
-static enum status verify_password(struct call *call, const struct store *store, const struct sign_in *sign_in,
-                                   Identity__Authorization **ret_auth)
+/* The password was right: who may not sign in all the same has guessed nothing. */
+static enum status refuse_account(struct call *call, const struct sign_in *sign_in, enum status refusal)
 {
-	struct session_state *state = call->run->state;
-	Identity__VerifyPasswordRequest request = IDENTITY__VERIFY_PASSWORD_REQUEST__INIT;
-	ProtobufCMessage *answer = NULL;
-	size_t slot;
-	enum status status = throttle_enter(call, store, &sign_in->keys, &slot);
+	struct packed event = refusal_event(call, refusal);
+	enum status status = throttle_give_back(call, &sign_in->place, &event);
 
+	return status == ST_OK ? refusal : call_fail(call, status, "", "The attempt could not be recorded");
+}
+
+/* By whom and from where the attempt is counted: all login ids of a user are one. */
+static enum status find_keys(struct call *call, const struct sign_in *sign_in, struct throttle_keys *ret_keys)
+{
+	const struct session_state *state = call->run->state;
+	Identity__GetAuthorizationRequest request = IDENTITY__GET_AUTHORIZATION_REQUEST__INIT;
+	struct throttle_who who = {.login = sign_in->login};
+	ProtobufCMessage *answer = NULL;
+	struct id user;
+
+	request.login_id = (char *)sign_in->login;
+	enum status status = state->peer(call, M_IDENTITY_GET_AUTHORIZATION, &request.base, &answer);
+	if (status != ST_OK && status != ST_NOT_FOUND)
+		return status;
+	if (status == ST_OK) {
+		const Identity__Authorization *auth = (const Identity__Authorization *)answer;
+		if (!id_parse("usr", auth->user_id, &user))
+			return ST_INTERNAL;
+		who.user = &user;
+		who.secret = auth->credential;
+	}
+	throttle_make_keys(state->keys.throttle, &call->project, &who, sign_in->ip_address ? &sign_in->address : NULL,
+	                   ret_keys);
+	return ST_OK;
+}
+
+/* On ST_OK the place is still taken: open_session settles it. */
+static enum status verify_password(struct call *call, struct sign_in *sign_in, Identity__Authorization **ret_auth)
+{
+	const struct session_state *state = call->run->state;
+	Identity__VerifyPasswordRequest request = IDENTITY__VERIFY_PASSWORD_REQUEST__INIT;
+	struct throttle_keys keys;
+	ProtobufCMessage *answer = NULL;
+	enum status status = find_keys(call, sign_in, &keys);
+
+	if (status == ST_OK)
+		status = throttle_take(call, &keys, &sign_in->place);
 	if (status != ST_OK)
 		return status;
-	request.login_id = (char *)sign_in->login;
+	request.login_id = sign_in->login;
 	request.password = (char *)sign_in->password;
 	status = state->peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
-	/* The slot is held until the failure is counted: the next guess must see it. */
-	if (status == ST_INVALID_CREDENTIALS || status == ST_ACCOUNT_DISABLED)
-		status = refuse_credentials(call, store, sign_in, status);
-	throttle_leave(&state->flights, slot);
-	if (status == ST_OK)
-		*ret_auth = (Identity__Authorization *)answer;
-	return status;
+	if (status == ST_INVALID_CREDENTIALS)
+		return refuse_credentials(call, sign_in, status);
+	if (status == ST_ACCOUNT_DISABLED)
+		return refuse_account(call, sign_in, status);
+	if (status != ST_OK) {
+		throttle_give_back(call, &sign_in->place, NULL);
+		return status;
+	}
+	*ret_auth = (Identity__Authorization *)answer;
+	return ST_OK;
 }
 
 /* A retry of the same operation must find its session, so the id comes from the operation's. A fresh operation id is a
@@ -177,52 +220,68 @@ static enum status resume_session(struct call *call, const struct store *store, 
 	return ST_OK;
 }
 
-static enum status open_session(struct call *call, const struct store *store, const struct sign_in *sign_in,
-                                const Identity__Authorization *auth, Session__TokenReply *reply)
+/* The session that a sign-in opens. */
+struct opening {
+	struct session_row row;
+	struct refresh_token token;
+	Claims__MintReply *access;
+};
+
+/* Signing comes before the insert: a session that was committed can then always be answered. */
+static enum status prepare_session(struct call *call, const struct sign_in *sign_in,
+                                   const Identity__Authorization *auth, struct opening *opening)
 {
 	const struct session_state *state = call->run->state;
-	Claims__MintReply *access = NULL;
-	struct refresh_token token = {0};
-	struct session_row row;
-	bool created = false;
-	enum status status = make_row(call, sign_in, auth, &row);
+	struct session_row *row = &opening->row;
+	enum status status = make_row(call, sign_in, auth, row);
 
-	if (status != ST_OK)
-		return status;
-	/* Signing first: a session that was committed can then always be answered. */
-	status = service_mint(call, &row.id, row.expires_at_us, auth, &access);
-	if (status != ST_OK)
-		return status;
-	refresh_derive_first(&state->keys, &call->project, &row.id, row.salt, &token);
-	refresh_hash(&token, row.current_hash);
-	struct packed event =
-	    service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_CREATED, &row, row.method);
-	status = store_create_session(store, &row, &sign_in->keys, &event, &created);
-	if (status == ST_OK && created)
-		call_committed(call);
-	else if (status == ST_OK)
-		status = resume_session(call, store, &row, &token);
 	if (status == ST_OK)
-		status = service_answer_tokens(call, &row, &token, access, reply);
-	secret_wipe(&token, sizeof(token));
+		status = service_mint(call, &row->id, row->expires_at_us, auth, &opening->access);
+	if (status != ST_OK)
+		return status;
+	refresh_derive_first(&state->keys, &call->project, &row->id, row->salt, &opening->token);
+	refresh_hash(&opening->token, row->current_hash);
+	return ST_OK;
+}
+
+/* Settles the place of the attempt, whatever comes of it. */
+static enum status open_session(struct call *call, const struct sign_in *sign_in, const Identity__Authorization *auth,
+                                Session__TokenReply *reply)
+{
+	struct store store = service_session_store(call);
+	struct opening opening = {0};
+	struct packed event;
+	bool created = false;
+	enum status status = prepare_session(call, sign_in, auth, &opening);
+
+	if (status == ST_OK) {
+		event = service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_CREATED, &opening.row,
+		                              opening.row.method);
+		status = store_create_session(&store, &opening.row, &sign_in->place, &event, &created);
+	}
+	if (status != ST_OK) {
+		throttle_give_back(call, &sign_in->place, NULL);
+		goto out;
+	}
+	if (created)
+		call_committed(call);
+	else
+		status = resume_session(call, &store, &opening.row, &opening.token);
+	if (status == ST_OK)
+		status = service_answer_tokens(call, &opening.row, &opening.token, opening.access, reply);
+out:
+	secret_wipe(&opening.token, sizeof(opening.token));
 	return status;
 }
 
 enum status h_create_session(struct call *call, const Session__CreateSessionRequest *request,
                              Session__TokenReply *reply)
 {
-	const struct session_state *state = call->run->state;
-	struct store store = service_session_store(call);
-	Identity__Authorization *auth = NULL;
 	struct sign_in *sign_in = arena_alloc(call->arena, sizeof(*sign_in));
-	enum status status = sign_in != NULL ? check_request(call, request, sign_in) : ST_RESOURCE_EXHAUSTED;
+	Identity__Authorization *auth = NULL;
+	enum status status = sign_in ? check_request(call, request, sign_in) : ST_RESOURCE_EXHAUSTED;
 
-	if (status == ST_OK) {
-		throttle_make_keys(state->keys.throttle, &call->project, sign_in->login,
-		                   sign_in->ip_address ? &sign_in->address : NULL, &sign_in->keys);
-		status = verify_password(call, &store, sign_in, &auth);
-	}
-	if (status != ST_OK)
-		return status;
-	return open_session(call, &store, sign_in, auth, reply);
+	if (status == ST_OK)
+		status = verify_password(call, sign_in, &auth);
+	return status == ST_OK ? open_session(call, sign_in, auth, reply) : status;
 }

@@ -43,39 +43,6 @@ int64_t rules_backoff_us(int64_t failures, int64_t max_us)
 	return wait_us < max_us ? wait_us : max_us;
 }
 
-/* End of a counting window that is over its limit, or 0. */
-static int64_t window_until_us(const struct rules_counter *counter, int64_t limit, int64_t window_us)
-{
-	return counter->failures >= limit ? counter->since_us + window_us : 0;
-}
-
-static int64_t later_us(int64_t a_us, int64_t b_us)
-{
-	return a_us > b_us ? a_us : b_us;
-}
-
-int64_t rules_throttled_until_us(const struct rules_attempt *attempt, const struct rules_limits *limits, int64_t now_us)
-{
-	const struct rules_counter *pair = &attempt->pair;
-	bool known = attempt->known && pair->failures < RULES_KNOWN_FAILURES_MAX;
-	bool gentle = known || !attempt->has_address;
-	int64_t until_us = 0;
-	int64_t wait_us = rules_backoff_us(pair->failures, gentle ? RULES_BACKOFF_GENTLE_US : RULES_BACKOFF_MAX_US);
-
-	if (wait_us > 0)
-		until_us = pair->last_us + wait_us;
-	/* What strangers do elsewhere never reaches a network where the user is known. */
-	if (!known) {
-		until_us =
-		    later_us(until_us, window_until_us(&attempt->login, limits->login_failures, RULES_LOGIN_WINDOW_US));
-		/* Clients without an address share one bucket: a limit on it would be everybody's outage. */
-		if (attempt->has_address)
-			until_us = later_us(until_us, window_until_us(&attempt->network, limits->network_failures,
-			                                              RULES_NETWORK_WINDOW_US));
-	}
-	return until_us > now_us ? until_us : 0;
-}
-
 uint32_t rules_retry_after_ms(int64_t until_us, int64_t now_us)
 {
 	int64_t seconds = (until_us - now_us + US_PER_SEC - 1) / US_PER_SEC;

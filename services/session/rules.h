@@ -34,28 +34,17 @@ int64_t rules_purge_us(int64_t at_us);
 #define RULES_PAIR_SHORT_US (3600 * US_PER_SEC)  /* quiet time that forgets up to RULES_FREE_FAILURES - 1 failures */
 #define RULES_PAIR_LONG_US (86400 * US_PER_SEC)  /* quiet time that forgets more */
 #define RULES_KNOWN_US (30 * 86400 * US_PER_SEC) /* a network stays known so long after its last success */
+#define RULES_CLOCK_US (60 * US_PER_SEC) /* a counter that was written later than this from now on had a wrong clock */
 
-struct rules_counter {
-	int64_t failures; /* 0 = no row */
-	int64_t since_us; /* first failure of the window */
-	int64_t last_us;
-};
-struct rules_attempt {
-	struct rules_counter pair;    /* this login id from this network */
-	struct rules_counter login;   /* this login id from anywhere, within RULES_LOGIN_WINDOW_US */
-	struct rules_counter network; /* any login id from this network, within RULES_NETWORK_WINDOW_US */
-	bool known;                   /* the login id signed in from this network within RULES_KNOWN_US */
-	bool has_address;             /* the caller said where the end user is */
-};
+/* Wait after the first, second ... failure in a row; the last holds from then on. */
+#define RULES_WAITS 15
 struct rules_limits {
-	int64_t login_failures;   /* beyond: only known networks */
-	int64_t network_failures; /* beyond: this network waits for the end of the window */
+	int64_t login_failures; /* of one user in RULES_LOGIN_WINDOW_US; beyond: only known networks */
+	int64_t
+	    network_failures; /* of one network in RULES_NETWORK_WINDOW_US; beyond: only users who are known there */
 };
 
 /* Wait after the given number of failures: 0 below RULES_FREE_FAILURES, then 1 s, 2 s, 4 s ... max_us. */
 int64_t rules_backoff_us(int64_t failures, int64_t max_us);
-/* Wall time until which the attempt is refused without hashing; 0 = it may be tried now. */
-int64_t rules_throttled_until_us(const struct rules_attempt *attempt, const struct rules_limits *limits,
-                                 int64_t now_us);
 /* Milliseconds for Retry-After, at least 1000, rounded up to whole seconds. */
 uint32_t rules_retry_after_ms(int64_t until_us, int64_t now_us);

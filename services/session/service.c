@@ -22,7 +22,8 @@ static const struct cfg_item cfg_items[] = {
     {"DENIZEN_SESSION_LIFETIME_SEC", CFG_INT, "7776000", 60, 63072000,
      "A session ends so many seconds after sign-in however much it is used."},
     {"DENIZEN_THROTTLE_LOGIN_FAILURES", CFG_INT, "50", 5, 1000000,
-     "Failed sign-ins of one login id in an hour beyond which only networks that signed in before are let through."},
+     "Failed sign-ins of one user from unknown networks in an hour beyond which only networks that signed in before "
+     "are let through."},
     {"DENIZEN_THROTTLE_NETWORK_FAILURES", CFG_INT, "300", 5, 1000000,
      "Failed sign-ins from one network in ten minutes beyond which the network waits."},
     {NULL, CFG_TEXT, NULL, 0, 0, NULL},
@@ -116,6 +117,22 @@ enum status service_answer_tokens(struct call *call, const struct session_row *r
 	return ST_OK;
 }
 
+enum status service_write(struct call *call, const struct db_stmt *stmt, const void *params, const struct packed *event)
+{
+	struct sql_scope scope = call_sql(call);
+	struct db_blob blob = {event ? event->data : NULL, event ? event->len : 0};
+	const struct db_effects effects = {.events = {&blob, event ? 1 : 0}, .revokes = event && event->revokes};
+	int64_t rows;
+
+	scope.effects = &effects;
+	if (event && !event->data)
+		return ST_RESOURCE_EXHAUSTED;
+	enum status status = sql_run(&scope, stmt, params, &rows);
+	if (status == ST_OK && event)
+		call_committed(call);
+	return status;
+}
+
 struct packed service_session_event(struct call *call, Events__EventType type, const struct session_row *row,
                                     const char *reason)
 {
@@ -146,7 +163,7 @@ static void purge(void *arg)
 
 	for (int round = 0; more && !state->stopping && round < PURGE_ROUNDS_MAX; round++) {
 		struct store store = {.db = run->db, .arena = arena};
-		enum status status = store_purge_sessions(&store, clock_wall_us(), &more);
+		enum status status = store_purge_sessions(&store, &more);
 		if (status != ST_OK) {
 			log_event(LOG_WARN, "purge of expired rows failed", "status", status_name(status), NULL);
 			break;

@@ -22,7 +22,6 @@ struct session_state {
 	struct refresh_keys keys;
 	int64_t idle_us, lifetime_us;
 	struct rules_limits limits;
-	struct throttle_flights flights;
 	struct metric *throttled, *failed, *reused;
 	struct loop_timer *purge_timer;
 	bool purging; /* its fiber runs */
@@ -47,6 +46,10 @@ MUST_USE enum status service_mint(struct call *call, const struct id *session, i
 MUST_USE enum status service_answer_tokens(struct call *call, const struct session_row *row,
                                            const struct refresh_token *token, const Claims__MintReply *access,
                                            Session__TokenReply *reply);
+
+/* Runs a write that commits the event (NULL = none) with {outbox} and no operation, and tells the relay. */
+MUST_USE enum status service_write(struct call *call, const struct db_stmt *stmt, const void *params,
+                                   const struct packed *event);
 
 /* Packed event of a session; reason may be NULL. */
 struct packed service_session_event(struct call *call, Events__EventType type, const struct session_row *row,

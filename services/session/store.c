@@ -11,6 +11,9 @@
 	"session_id, user_id, epoch, generation, current_hash, previous_hash, salt, request_mac, rotated_at_us, "      \
 	"created_at_us, last_used_at_us, expires_at_us, dies_at_us, ended_at_us, method, ip_address, user_agent"
 
+/* The clock of counters and purges: one for all replicas, the database's. */
+#define NOW_US "(extract(epoch FROM now()) * 1000000)::bigint"
+
 static void arg_fixed(struct db_args *args, const void *bytes, size_t len)
 {
 	db_arg_bytes(args, bytes, len);
@@ -90,16 +93,18 @@ static const struct db_stmt create_session = {
     "ip_address, user_agent) "
     "VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $8, $8, $9, $10, $11, $12, $13, $14) "
     "ON CONFLICT (project_id, session_id) DO NOTHING RETURNING project_id), "
-    "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $15, $20 FROM w), "
+    "o AS (INSERT INTO outbox (project_id, event, revokes) SELECT project_id, $15, $21 FROM w), "
     "k AS (INSERT INTO known_network AS known (project_id, login_key, network_key, seen_at_us) "
     "SELECT project_id, $16, $17, $8 FROM w ON CONFLICT (project_id, login_key, network_key) "
     "DO UPDATE SET seen_at_us = EXCLUDED.seen_at_us WHERE known.seen_at_us < EXCLUDED.seen_at_us - $19), "
-    "t AS (DELETE FROM throttle WHERE project_id = $1 AND key = $18) "
+    "t AS (DELETE FROM throttle WHERE project_id = $1 AND key = $18 RETURNING 1), "
+    "u AS (UPDATE throttle SET failures = GREATEST(failures - 1, 0), until_us = 0 "
+    "WHERE project_id = $1 AND key = $20 AND (SELECT count(*) FROM t) >= 0) "
     "SELECT project_id FROM w",
     DB_WRITE};
 
 enum status store_create_session(const struct store *store, const struct session_row *row,
-                                 const struct throttle_keys *keys, const struct packed *event, bool *ret_created)
+                                 const struct throttle_place *place, const struct packed *event, bool *ret_created)
 {
 	struct db_args args = {0};
 	struct db_rows rows = {0};
@@ -119,10 +124,11 @@ enum status store_create_session(const struct store *store, const struct session
 	db_arg_text(&args, row->ip_address);
 	db_arg_text(&args, row->user_agent);
 	db_arg_bytes(&args, event->data, event->len);
-	arg_fixed(&args, keys->login, sizeof(keys->login));
-	arg_fixed(&args, keys->network, sizeof(keys->network));
-	arg_fixed(&args, keys->pair, sizeof(keys->pair));
+	arg_fixed(&args, place->keys.known, sizeof(place->keys.known));
+	arg_fixed(&args, place->keys.network, sizeof(place->keys.network));
+	arg_fixed(&args, place->keys.pair, sizeof(place->keys.pair));
 	db_arg_int8(&args, DAY_US);
+	db_arg_bytes(&args, place->by_user ? place->keys.user : NULL, sizeof(place->keys.user));
 	db_arg_bool(&args, event->revokes);
 	enum status status = db_run(store->db, &create_session, &args, store->arena, store->deadline_us, &rows);
 	if (status == ST_OK)
@@ -291,96 +297,6 @@ enum status store_list_sessions(const struct store *store, const struct store_li
 	return ST_OK;
 }
 
-/* ---- throttling ---- */
-
-static const struct db_stmt read_attempt = {
-    "read_attempt",
-    "SELECT kind, failures, since_us, last_us FROM throttle "
-    "WHERE project_id = $1 AND key IN ($2, $3, $4) AND purge_at_us > $5 "
-    "UNION ALL SELECT 0::smallint, 0, seen_at_us, 0 FROM known_network "
-    "WHERE project_id = $1 AND login_key = $3 AND network_key = $4 AND seen_at_us > $6",
-    DB_READ};
-
-enum status store_read_attempt(const struct store *store, const struct throttle_keys *keys, int64_t now_us,
-                               struct rules_attempt *ret_attempt)
-{
-	struct db_args args = {0};
-	struct db_rows rows = {0};
-
-	db_arg_id(&args, &store->project);
-	arg_fixed(&args, keys->pair, sizeof(keys->pair));
-	arg_fixed(&args, keys->login, sizeof(keys->login));
-	arg_fixed(&args, keys->network, sizeof(keys->network));
-	db_arg_int8(&args, now_us);
-	db_arg_int8(&args, now_us - RULES_KNOWN_US);
-	enum status status = db_run(store->db, &read_attempt, &args, store->arena, store->deadline_us, &rows);
-	if (status != ST_OK)
-		return status;
-	struct rules_attempt attempt = {.has_address = ret_attempt->has_address};
-	struct rules_counter *counters[] = {NULL, &attempt.pair, &attempt.login, &attempt.network};
-	for (int i = 0; i < rows.count; i++) {
-		int64_t kind = db_int(&rows, i, 0);
-		if (kind >= THROTTLE_PAIR && kind <= THROTTLE_NETWORK)
-			*counters[kind] =
-			    (struct rules_counter){db_int(&rows, i, 1), db_int(&rows, i, 2), db_int(&rows, i, 3)};
-		else
-			attempt.known = true;
-	}
-	*ret_attempt = attempt;
-	return ST_OK;
-}
-
-/* The three counters are locked in the order of their kind by every statement, so two failures never deadlock. A row whose
- * time is over starts again at 1. A pair's row lives on with each failure, the windows of the others are fixed. */
-static const struct db_stmt count_failure = {
-    "count_failure",
-    "WITH c AS (INSERT INTO throttle AS t (project_id, key, kind, failures, since_us, last_us, purge_at_us) "
-    "SELECT $1, v.key, v.kind, 1, $2, $2, v.purge_at_us "
-    "FROM unnest($3::bytea[], $4::smallint[], $5::bigint[]) WITH ORDINALITY AS v (key, kind, purge_at_us, place) "
-    "ORDER BY v.place "
-    "ON CONFLICT (project_id, key) DO UPDATE SET "
-    "failures = CASE WHEN t.purge_at_us <= EXCLUDED.last_us THEN 1 ELSE t.failures + 1 END, "
-    "since_us = CASE WHEN t.purge_at_us <= EXCLUDED.last_us THEN EXCLUDED.since_us ELSE t.since_us END, "
-    "last_us = CASE WHEN t.purge_at_us <= EXCLUDED.last_us THEN EXCLUDED.last_us "
-    "ELSE GREATEST(t.last_us, EXCLUDED.last_us) END, "
-    "purge_at_us = CASE WHEN t.purge_at_us <= EXCLUDED.last_us THEN EXCLUDED.purge_at_us "
-    "WHEN t.kind <> 1 THEN t.purge_at_us "
-    "WHEN t.failures + 1 >= $6 THEN $7 ELSE EXCLUDED.purge_at_us END) "
-    "INSERT INTO outbox (project_id, event, revokes) VALUES ($1, $8, $9)",
-    DB_WRITE};
-
-/* Whole hours, so that the indexed column of a busy counter seldom changes. */
-static int64_t ceil_hour_us(int64_t at_us)
-{
-	const int64_t hour_us = 3600 * US_PER_SEC;
-	return (at_us + hour_us - 1) / hour_us * hour_us;
-}
-
-enum status store_count_failure(const struct store *store, const struct throttle_keys *keys, int64_t now_us,
-                                const struct packed *event)
-{
-	const struct db_blob key_values[] = {{keys->pair, sizeof(keys->pair)},
-	                                     {keys->login, sizeof(keys->login)},
-	                                     {keys->network, sizeof(keys->network)}};
-	const int16_t kinds[] = {THROTTLE_PAIR, THROTTLE_LOGIN, THROTTLE_NETWORK};
-	const int64_t purges[] = {ceil_hour_us(now_us + RULES_PAIR_SHORT_US), now_us + RULES_LOGIN_WINDOW_US,
-	                          now_us + RULES_NETWORK_WINDOW_US};
-	/* Nothing limits the network of those without an address: its row would only be a hot spot. */
-	size_t count = keys->has_address ? 3 : 2;
-	struct db_args args = {0};
-
-	db_arg_id(&args, &store->project);
-	db_arg_int8(&args, now_us);
-	db_arg_bytes_array(&args, store->arena, key_values, count);
-	db_arg_int2s(&args, store->arena, kinds, count);
-	db_arg_int8s(&args, store->arena, purges, count);
-	db_arg_int8(&args, RULES_FREE_FAILURES);
-	db_arg_int8(&args, ceil_hour_us(now_us + RULES_PAIR_LONG_US));
-	db_arg_bytes(&args, event->data, event->len);
-	db_arg_bool(&args, event->revokes);
-	return db_run(store->db, &count_failure, &args, store->arena, store->deadline_us, NULL);
-}
-
 /* ---- following the ledger ---- */
 
 static const struct db_stmt load_users_position = {
@@ -439,36 +355,32 @@ enum status store_apply_revocations(const struct store *store, const struct stor
 static const struct db_stmt purge_session = {
     "purge_session",
     "DELETE FROM session WHERE (project_id, session_id) IN (SELECT project_id, session_id FROM session "
-    "WHERE purge_at_us <= $1 ORDER BY purge_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "WHERE purge_at_us <= " NOW_US " - $1 ORDER BY purge_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
     DB_WRITE};
 static const struct db_stmt purge_throttle = {
     "purge_throttle",
     "DELETE FROM throttle WHERE (project_id, key) IN (SELECT project_id, key FROM throttle "
-    "WHERE purge_at_us <= $1 ORDER BY purge_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "WHERE purge_at_us <= " NOW_US " - $1 ORDER BY purge_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
     DB_WRITE};
 static const struct db_stmt purge_known_network = {
     "purge_known_network",
     "DELETE FROM known_network WHERE (project_id, login_key, network_key) IN "
     "(SELECT project_id, login_key, network_key FROM known_network "
-    "WHERE seen_at_us <= $1 ORDER BY seen_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    "WHERE seen_at_us <= " NOW_US " - $1 ORDER BY seen_at_us LIMIT $2 FOR UPDATE SKIP LOCKED)",
     DB_WRITE};
 
-enum status store_purge_sessions(const struct store *store, int64_t now_us, bool *ret_more)
+enum status store_purge_sessions(const struct store *store, bool *ret_more)
 {
 	const struct {
 		const struct db_stmt *stmt;
-		int64_t until_us;
-	} purges[] = {
-	    {&purge_session, now_us},
-	    {&purge_throttle, now_us},
-	    {&purge_known_network, now_us - RULES_KNOWN_US},
-	};
+		int64_t age_us;
+	} purges[] = {{&purge_session, 0}, {&purge_throttle, 0}, {&purge_known_network, RULES_KNOWN_US}};
 	bool more = false;
 
 	for (size_t i = 0; i < sizeof(purges) / sizeof(purges[0]); i++) {
 		struct db_args args = {0};
 		struct db_rows rows = {0};
-		db_arg_int8(&args, purges[i].until_us);
+		db_arg_int8(&args, purges[i].age_us);
 		db_arg_int8(&args, PURGE_ROWS);
 		enum status status = db_run(store->db, purges[i].stmt, &args, store->arena, store->deadline_us, &rows);
 		if (status != ST_OK)

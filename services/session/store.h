@@ -39,10 +39,10 @@ struct session_row {
 MUST_USE enum status store_read_session(const struct store *store, const struct id *session,
                                         struct session_row *ret_row);
 
-/* Inserts the session with its event, remembers the network and forgets its failures. *ret_created is false when a
+/* Inserts the session with its event, remembers the network, forgets the failures from there and gives the place back. *ret_created is false when a
  * session with this id exists; nothing was changed then. */
 MUST_USE enum status store_create_session(const struct store *store, const struct session_row *row,
-                                          const struct throttle_keys *keys, const struct packed *event,
+                                          const struct throttle_place *place, const struct packed *event,
                                           bool *ret_created);
 
 /* The one conditional update of a rotation: only while `presented_hash` is current, the session lives and has the epoch. */
@@ -86,14 +86,6 @@ struct store_list {
 MUST_USE enum status store_list_sessions(const struct store *store, const struct store_list *list,
                                          struct session_row **ret_rows, size_t *ret_count, int64_t *ret_total);
 
-/* ---- throttling ---- */
-/* Fills counters and `known` of the attempt in one read; has_address is the caller's. */
-MUST_USE enum status store_read_attempt(const struct store *store, const struct throttle_keys *keys, int64_t now_us,
-                                        struct rules_attempt *ret_attempt);
-/* Counts one failed sign-in for the login id and network, and writes its event; exact under concurrency. */
-MUST_USE enum status store_count_failure(const struct store *store, const struct throttle_keys *keys, int64_t now_us,
-                                         const struct packed *event);
-
 /* ---- following the ledger ---- */
 MUST_USE enum status store_load_users_position(const struct store *store, int64_t *ret_position);
 /* Ends the sessions older than each user's epoch and moves the position to `next`, never back. Doing it twice is harmless. */
@@ -106,4 +98,4 @@ MUST_USE enum status store_apply_revocations(const struct store *store, const st
 
 /* ---- house-keeping ---- */
 /* Removes at most 1000 rows of each kind that count for nothing; *ret_more: call again. */
-MUST_USE enum status store_purge_sessions(const struct store *store, int64_t now_us, bool *ret_more);
+MUST_USE enum status store_purge_sessions(const struct store *store, bool *ret_more);

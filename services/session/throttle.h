@@ -10,34 +10,43 @@
 #include "process/process.h"
 #include "rules.h"
 
-struct store;
-
 #define THROTTLE_KEY_SIZE 16
-enum throttle_kind { THROTTLE_PAIR = 1, THROTTLE_LOGIN = 2, THROTTLE_NETWORK = 3 };
+enum throttle_kind { THROTTLE_PAIR = 1, THROTTLE_USER = 2, THROTTLE_NETWORK = 3 };
 
 struct throttle_keys {
-	uint8_t pair[THROTTLE_KEY_SIZE];    /* login id and network */
-	uint8_t login[THROTTLE_KEY_SIZE];   /* login id, any network */
-	uint8_t network[THROTTLE_KEY_SIZE]; /* network, any login id */
+	uint8_t pair[THROTTLE_KEY_SIZE];    /* user and network */
+	uint8_t user[THROTTLE_KEY_SIZE];    /* user, any network */
+	uint8_t network[THROTTLE_KEY_SIZE]; /* network, any user */
+	uint8_t known[THROTTLE_KEY_SIZE];   /* by which networks of the user are known: not by the password of today */
 	bool has_address;                   /* false: the caller did not say where the end user is */
 };
 
-/* login: canonical (base/login.h). address: of the end user, NULL = not told. Pure, any thread. */
-void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const char *login,
-                        const struct address *address, struct throttle_keys *ret_keys);
-
-/* Attempts being hashed now in this process: bounds how many guesses run ahead of their counter. Loop's thread only. */
-#define THROTTLE_FLIGHTS_MAX 1024
-#define THROTTLE_PAIR_FLIGHTS_MAX 64U
-struct throttle_flights {
-	struct {
-		uint8_t pair[THROTTLE_KEY_SIZE];
-		uint32_t count; /* 0 = free */
-	} slots[THROTTLE_FLIGHTS_MAX];
+/* Whom a sign-in is for: the user with all login ids, or a login id that is nobody's. */
+struct throttle_who {
+	const struct id *user;      /* NULL = nobody */
+	ProtobufCBinaryData secret; /* stands for the password: with another one the count begins again */
+	const char *login;          /* canonical; counts when there is no user */
 };
 
-/* Reads the counters and lets the attempt through, or refuses it with ST_THROTTLED (retry hint set) without any hashing.
- * On ST_OK *ret_slot is to be given to throttle_leave when the password was checked. */
-MUST_USE enum status throttle_enter(struct call *call, const struct store *store, const struct throttle_keys *keys,
-                                    size_t *ret_slot);
-void throttle_leave(struct throttle_flights *flights, size_t slot);
+/* address: of the end user, NULL = not told; addresses of one IPv4 /24 or IPv6 /48 are one network. Pure, any thread. */
+void throttle_make_keys(const uint8_t key[SHA256_SIZE], const struct id *project, const struct throttle_who *who,
+                        const struct address *address, struct throttle_keys *ret_keys);
+
+/* A place of an attempt in the counters: the failure, counted in advance. */
+struct throttle_place {
+	struct throttle_keys keys;
+	bool by_user; /* counted under keys.user as well: the network is not known */
+};
+
+/* Takes a place for keys, or refuses the attempt with ST_THROTTLED (retry hint set) without any hashing and without counting it. The
+ * place stays taken when the attempt fails; a success forgets it (store_create_session). */
+MUST_USE enum status throttle_take(struct call *call, const struct throttle_keys *keys,
+                                   struct throttle_place *ret_place);
+
+/* Gives the place of an attempt back that was no wrong guess, also when the call's time is over. event (NULL = none) is written with
+ * it. A failure is logged; the place then counts until it is forgotten. */
+enum status throttle_give_back(struct call *call, const struct throttle_place *place, const struct packed *event);
+
+/* The attempt was a wrong guess: counts it for its network, too, and writes the event. */
+MUST_USE enum status throttle_record_failure(struct call *call, const struct throttle_place *place,
+                                             const struct packed *event);

@@ -431,6 +431,34 @@ Test(identity_users, sign_in)
 	cr_assert_eq(sign_in("eve", "Hello world!", &auth), ST_ACCOUNT_DISABLED);
 }
 
+static enum status authorization(const char *login, Identity__Authorization **ret_auth)
+{
+	Identity__GetAuthorizationRequest ask = IDENTITY__GET_AUTHORIZATION_REQUEST__INIT;
+	ask.login_id = (char *)login;
+	return world_call(M_IDENTITY_GET_AUTHORIZATION, &ask, ret_auth);
+}
+
+/* Sign-ins are counted by what stands for the password: another one after each change, none without a password. */
+Test(identity_users, authorization_by_login)
+{
+	Identity__UpdateUserRequest update = IDENTITY__UPDATE_USER_REQUEST__INIT;
+	Identity__Authorization *auth, *other;
+	Identity__User *user = create_user("c@example.com"), *updated;
+	cr_assert_eq(authorization(" nobody@example.com", &auth), ST_NOT_FOUND);
+	cr_assert_eq(authorization("nobody@example.com", &auth), ST_NOT_FOUND);
+	cr_assert_eq(authorization("C@example.com", &auth), ST_OK);
+	cr_assert_str_eq(auth->user_id, user->id);
+	cr_assert(!auth->has_credential);
+	update.user_id = user->id;
+	update.password = (char *)"correct horse";
+	cr_assert_eq(world_call(M_IDENTITY_UPDATE_USER, &update, &updated), ST_OK);
+	cr_assert_eq(authorization("c@example.com", &auth), ST_OK);
+	cr_assert(auth->has_credential && auth->credential.len == 16);
+	cr_assert_eq(world_call(M_IDENTITY_UPDATE_USER, &update, &updated), ST_OK);
+	cr_assert_eq(authorization("c@example.com", &other), ST_OK);
+	cr_assert_neq(memcmp(auth->credential.data, other->credential.data, 16), 0);
+}
+
 /* Changes the database while the main thread computes a slow hash. */
 static void *change_behind(void *sql)
 {

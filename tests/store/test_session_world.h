@@ -22,7 +22,7 @@ struct world {
 	PGconn *owner;
 	struct loop *loop;
 	pthread_t thread;
-	struct process run;
+	struct process run, replica; /* of one service, with a gate each */
 	struct session_state state;
 	struct id project;
 	/* what identity and claims answer */
@@ -30,8 +30,9 @@ struct world {
 	char user_id[ID_TEXT_SIZE];
 	Identity__UserStatus user_status;
 	int64_t epoch;
-	bool user_exists, claims_down;
+	bool user_exists, claims_down, identity_busy;
 	int verified, minted;
+	uint8_t password;       /* stands for the present one */
 	char login[LOGIN_SIZE]; /* that the last password was checked for */
 	uint32_t lifetime_sec;  /* asked of the last token; 0 = none was asked */
 };
@@ -39,13 +40,24 @@ static struct world world;
 
 /* ---- peers ---- */
 
-static enum status answer_authorization(struct call *call, ProtobufCMessage **ret_reply)
+/* All login ids that begin with "ann" are those of world.user, with "nobody" nobody's; every other one has a user of its own. login NULL:
+ * asked by id. */
+static enum status answer_authorization(struct call *call, const char *login, ProtobufCMessage **ret_reply)
 {
 	Identity__Authorization *auth = arena_alloc(call->arena, sizeof(*auth));
-	if (!world.user_exists)
+	if (!world.user_exists || (login && strncmp(login, "nobody", 6) == 0))
 		return ST_NOT_FOUND;
 	identity__authorization__init(auth);
 	auth->user_id = world.user_id;
+	if (login && strncmp(login, "ann", 3) != 0) {
+		struct id other = id_derive(&world.user, login);
+		auth->user_id = arena_alloc(call->arena, ID_TEXT_SIZE);
+		id_format("usr", &other, auth->user_id);
+	}
+	if (login) {
+		auth->has_credential = true;
+		auth->credential = (ProtobufCBinaryData){1, &world.password};
+	}
 	auth->has_status = auth->has_epoch = true;
 	auth->status = world.user_status;
 	auth->epoch = world.epoch;
@@ -61,12 +73,18 @@ static enum status answer_peer(struct call *call, uint32_t method, const Protobu
 		const Identity__VerifyPasswordRequest *asked = (const Identity__VerifyPasswordRequest *)request;
 		world.verified++;
 		strncpy(world.login, asked->login_id, sizeof(world.login) - 1);
+		if (world.identity_busy)
+			return ST_RESOURCE_EXHAUSTED;
 		if (strcmp(asked->password, "right") != 0)
 			return ST_INVALID_CREDENTIALS;
-		return answer_authorization(call, ret_reply);
+		if (world.user_status == IDENTITY__USER_STATUS__USER_STATUS_DISABLED)
+			return ST_ACCOUNT_DISABLED;
+		enum status status = answer_authorization(call, asked->login_id, ret_reply);
+		return status == ST_NOT_FOUND ? ST_INVALID_CREDENTIALS : status;
 	}
 	if (method == M_IDENTITY_GET_AUTHORIZATION)
-		return answer_authorization(call, ret_reply);
+		return answer_authorization(call, ((const Identity__GetAuthorizationRequest *)request)->login_id,
+		                            ret_reply);
 	if (method == M_IDENTITY_REVOKE_TOKENS) {
 		Identity__RevokeTokensReply *reply = arena_alloc(call->arena, sizeof(*reply));
 		identity__revoke_tokens_reply__init(reply);
@@ -257,6 +275,7 @@ static void open_service(void)
 	    .statement_timeout_ms = 10000,
 	};
 	world.run = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
+	world.replica = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
 	memset(&world.state, 0, sizeof(world.state));
 	world.state.peer = answer_peer;
 	world.state.idle_us = 3600 * US_PER_SEC;
@@ -272,6 +291,7 @@ static void open_service(void)
 static void close_on_loop(void *arg)
 {
 	db_free(&world.run.db);
+	db_free(&world.replica.db);
 	loop_stop(world.loop);
 }
 

@@ -4,6 +4,7 @@
 #include "claims_sql.gen.h"
 #include "identity_sql.gen.h"
 #include "process_sql.gen.h"
+#include "session_sql.gen.h"
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
@@ -12,6 +13,7 @@
 
 extern const struct migration claims_migrations[];
 extern const struct migration identity_migrations[];
+extern const struct migration session_migrations[];
 
 /* By enum db_type. */
 static const Oid oids[] = {
@@ -103,6 +105,11 @@ Test(statements, of_identity)
 Test(statements, of_claims)
 {
 	check_service("claims", claims_migrations, claims_statements);
+}
+
+Test(statements, of_session)
+{
+	check_service("session", session_migrations, session_statements);
 }
 
 Test(statements, of_every_process)

@@ -47,49 +47,6 @@ Test(session_rules, backs_off_exponentially)
 	cr_assert_eq(rules_backoff_us(40, RULES_BACKOFF_GENTLE_US), RULES_BACKOFF_GENTLE_US);
 }
 
-static const struct rules_limits limits = {.login_failures = 50, .network_failures = 300};
-
-Test(session_rules, lets_a_clean_record_through)
-{
-	struct rules_attempt attempt = {.has_address = true};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), 0);
-	attempt.pair = (struct rules_counter){4, NOW, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), 0);
-	attempt.pair = (struct rules_counter){5, NOW, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), NOW + US_PER_SEC);
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW + US_PER_SEC), 0, "the wait is over");
-}
-
-Test(session_rules, strangers_do_not_lock_out_a_known_network)
-{
-	struct rules_attempt attempt = {.has_address = true};
-	attempt.login = (struct rules_counter){100000, NOW - 60 * US_PER_SEC, NOW};
-	attempt.network = (struct rules_counter){100000, NOW - 60 * US_PER_SEC, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), NOW - 60 * US_PER_SEC + RULES_LOGIN_WINDOW_US);
-	attempt.known = true;
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), 0);
-	/* Neighbours in the known network cost a minute at most ... */
-	attempt.pair = (struct rules_counter){99, NOW, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), NOW + RULES_BACKOFF_GENTLE_US);
-	/* ... until they are so many that it is an attack from there. */
-	attempt.pair.failures = RULES_KNOWN_FAILURES_MAX;
-	cr_assert_gt(rules_throttled_until_us(&attempt, &limits, NOW), NOW + RULES_BACKOFF_GENTLE_US);
-}
-
-Test(session_rules, a_stuffing_network_waits_but_not_those_without_address)
-{
-	struct rules_attempt attempt = {.has_address = true};
-	attempt.network = (struct rules_counter){300, NOW - US_PER_SEC, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), NOW - US_PER_SEC + RULES_NETWORK_WINDOW_US);
-	attempt.network.failures = 299;
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), 0);
-	attempt.network.failures = 300;
-	attempt.has_address = false;
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), 0);
-	attempt.pair = (struct rules_counter){50, NOW, NOW};
-	cr_assert_eq(rules_throttled_until_us(&attempt, &limits, NOW), NOW + RULES_BACKOFF_GENTLE_US);
-}
-
 Test(session_rules, retry_after_is_whole_seconds)
 {
 	cr_assert_eq(rules_retry_after_ms(NOW + 1, NOW), 1000);

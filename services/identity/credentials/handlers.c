@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#define CREDENTIAL_BYTES 16
 #define TRIES 3 /* how often a sign-in that was overtaken looks again */
 
 static enum status authorization_fill(struct call *call, const Identity__Rows__User *user,
@@ -20,10 +21,43 @@ static enum status authorization_fill(struct call *call, const Identity__Rows__U
 	return reply->user_id ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
+/* The user with this canonical login id; NULL when there is none. */
+static enum status user_of_login(struct call *call, const char *login, Identity__Rows__User **ret_user)
+{
+	struct sql_user_by_login_row found;
+	enum status status = call_one(call, &sql_user_by_login, &(struct sql_user_by_login){.login = login}, &found);
+	if (status != ST_OK && status != ST_NOT_FOUND)
+		return status;
+	*ret_user = status == ST_OK ? found.user : NULL;
+	return ST_OK;
+}
+
+/* With what stands for the password without telling it: failed sign-ins are counted by it. */
+static enum status authorization_by_login(struct call *call, const char *login_id, Identity__Authorization *reply)
+{
+	char login[LOGIN_SIZE];
+	uint8_t hash[SHA256_SIZE];
+	Identity__Rows__User *user;
+	if (login_canonical(login_id, login))
+		return ST_NOT_FOUND;
+	enum status status = user_of_login(call, login, &user);
+	if (status == ST_OK)
+		status = user ? authorization_fill(call, user, reply) : ST_NOT_FOUND;
+	if (status != ST_OK || !user->password_hash)
+		return status;
+	secret_sha256(user->password_hash, strlen(user->password_hash), hash);
+	reply->has_credential = true;
+	reply->credential.len = CREDENTIAL_BYTES;
+	reply->credential.data = arena_memdup(call->arena, hash, CREDENTIAL_BYTES);
+	return reply->credential.data ? ST_OK : ST_RESOURCE_EXHAUSTED;
+}
+
 enum status h_get_authorization(struct call *call, const Identity__GetAuthorizationRequest *request,
                                 Identity__Authorization *reply)
 {
 	Identity__Rows__User *user;
+	if (request->login_id)
+		return authorization_by_login(call, request->login_id, reply);
 	enum status status = user_find_shown(call, request->user_id, &user);
 	return status == ST_OK ? authorization_fill(call, user, reply) : status;
 }
@@ -105,17 +139,6 @@ static bool user_unmoved(const Identity__Rows__User *user, const Identity__Rows_
 		return false;
 	return user->epoch == now->epoch ||
 	       (user->password_hash && now->password_hash && strcmp(user->password_hash, now->password_hash) == 0);
-}
-
-/* The user with this canonical login id; NULL when there is none. */
-static enum status user_of_login(struct call *call, const char *login, Identity__Rows__User **ret_user)
-{
-	struct sql_user_by_login_row found;
-	enum status status = call_one(call, &sql_user_by_login, &(struct sql_user_by_login){.login = login}, &found);
-	if (status != ST_OK && status != ST_NOT_FOUND)
-		return status;
-	*ret_user = status == ST_OK ? found.user : NULL;
-	return ST_OK;
 }
 
 /* The user with this canonical login id and this password, as the row is after the hash was computed, which takes its time: what
