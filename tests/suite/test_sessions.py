@@ -270,6 +270,7 @@ def test_all_sessions_of_a_user_are_ended(project):
 
 CHANGES = {
     "disabled": lambda client, user: good(client.patch("/v1/users/" + user["id"], {"status": "disabled"})),
+    "invited": lambda client, user: good(client.patch("/v1/users/" + user["id"], {"status": "invited"})),
     "deleted": lambda client, user: good(client.delete("/v1/users/" + user["id"]), 204),
     "password": lambda client, user: good(client.patch("/v1/users/" + user["id"], {"password": password()})),
     "sessions": lambda client, user: good(client.delete(f"/v1/users/{user['id']}/sessions"), 204),

@@ -286,7 +286,7 @@ def test_status_moves_and_is_counted(suite, fresh):
     user = new_user(fresh, status="invited")
     new_user(fresh)
     steps = [("active", "user_updated"), ("disabled", "user_disabled"), ("active", "user_enabled"),
-             ("invited", "user_updated"), ("disabled", "user_disabled"), ("invited", "user_enabled")]
+             ("invited", "user_sessions_revoked"), ("disabled", "user_disabled"), ("invited", "user_enabled")]
     for status, name in steps:
         suite.settle()
         before = head(fresh)

@@ -69,6 +69,12 @@ static bool other_password(const Identity__Rows__User *before, const Identity__R
 	return !text_equal(before->password_hash, after->password_hash);
 }
 
+/* Whoever has to be invited again may do nothing until then. */
+static bool to_invited(const Identity__Rows__User *before, const Identity__Rows__User *after)
+{
+	return before->status == USER_ACTIVE && after->status == USER_INVITED;
+}
+
 /* The first that applies names the event; each that applies has its say about the epoch. */
 static const struct {
 	bool (*applies)(const Identity__Rows__User *before, const Identity__Rows__User *after);
@@ -77,6 +83,7 @@ static const struct {
 } kinds[] = {
     {to_disabled, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DISABLED, true},
     {other_password, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_PASSWORD_CHANGED, true},
+    {to_invited, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_SESSIONS_REVOKED, true},
     {from_disabled, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_ENABLED, false},
 };
 
