@@ -125,32 +125,44 @@ static enum status find_keys(struct call *call, const struct sign_in *sign_in, s
 	return ST_OK;
 }
 
-/* On ST_OK the place is still taken: open_session settles it. */
-static enum status verify_password(struct call *call, struct sign_in *sign_in, Identity__Authorization **ret_auth)
+/* The first sign-in of an invited user makes it active. */
+static enum status ask_identity(struct call *call, struct sign_in *sign_in, Identity__Authorization **ret_auth)
 {
 	const struct session_state *state = call->run->state;
 	Identity__VerifyPasswordRequest request = IDENTITY__VERIFY_PASSWORD_REQUEST__INIT;
+	Identity__ActivateUserRequest activate = IDENTITY__ACTIVATE_USER_REQUEST__INIT;
+	ProtobufCMessage *answer = NULL, *activated = NULL;
+
+	request.login_id = sign_in->login;
+	request.password = (char *)sign_in->password;
+	enum status status = state->peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
+	if (status != ST_OK)
+		return status;
+	*ret_auth = (Identity__Authorization *)answer;
+	if ((*ret_auth)->status != IDENTITY__USER_STATUS__USER_STATUS_INVITED)
+		return ST_OK;
+	activate.user_id = (*ret_auth)->user_id;
+	return state->peer(call, M_IDENTITY_ACTIVATE_USER, &activate.base, &activated);
+}
+
+/* On ST_OK the place is still taken: open_session settles it. */
+static enum status verify_password(struct call *call, struct sign_in *sign_in, Identity__Authorization **ret_auth)
+{
 	struct throttle_keys keys;
-	ProtobufCMessage *answer = NULL;
 	enum status status = find_keys(call, sign_in, &keys);
 
 	if (status == ST_OK)
 		status = throttle_take(call, &keys, &sign_in->place);
 	if (status != ST_OK)
 		return status;
-	request.login_id = sign_in->login;
-	request.password = (char *)sign_in->password;
-	status = state->peer(call, M_IDENTITY_VERIFY_PASSWORD, &request.base, &answer);
+	status = ask_identity(call, sign_in, ret_auth);
 	if (status == ST_INVALID_CREDENTIALS)
 		return refuse_credentials(call, sign_in, status);
 	if (status == ST_ACCOUNT_DISABLED)
 		return refuse_account(call, sign_in, status);
-	if (status != ST_OK) {
+	if (status != ST_OK)
 		throttle_give_back(call, &sign_in->place, NULL);
-		return status;
-	}
-	*ret_auth = (Identity__Authorization *)answer;
-	return ST_OK;
+	return status;
 }
 
 /* A retry of the same operation must find its session, so the id comes from the operation's. A fresh operation id is a

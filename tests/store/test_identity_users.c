@@ -410,9 +410,15 @@ Test(identity_users, sign_in)
 	cr_assert_eq(sign_in("nobody@example.com", "correct horse", &auth), ST_INVALID_CREDENTIALS);
 	cr_assert_eq(sign_in("", "x", &auth), ST_INVALID_ARGUMENT);
 	cr_assert_str_eq(world_sql("SELECT status FROM users"), "1");
-	/* The first sign-in makes an invited user active. */
+	/* The first sign-in makes an invited user active; checking the password changes nothing. */
+	Identity__ActivateUserRequest activate = IDENTITY__ACTIVATE_USER_REQUEST__INIT;
+	Common__Empty *activated;
 	cr_assert_eq(sign_in("EVE", "correct horse", &auth), ST_OK);
-	cr_assert_eq(auth->status, USER_ACTIVE);
+	cr_assert_eq(auth->status, USER_INVITED);
+	cr_assert_str_eq(world_sql("SELECT version FROM users"), "1");
+	activate.user_id = auth->user_id;
+	cr_assert_eq(world_call(M_IDENTITY_ACTIVATE_USER, &activate, &activated), ST_OK);
+	cr_assert_eq(world_call(M_IDENTITY_ACTIVATE_USER, &activate, &activated), ST_OK);
 	cr_assert_str_eq(world_sql("SELECT status || ' ' || version || ' ' || epoch FROM users"), "2 2 0");
 	world_check_counts();
 	/* An imported hash is replaced at the next sign-in, without an event. */
@@ -427,6 +433,7 @@ Test(identity_users, sign_in)
 	cr_assert_str_eq(world_sql("SELECT count(*) FROM outbox"), "2");
 	/* Disabled is told only to those who know the password. */
 	world_sql("UPDATE users SET status = 3");
+	cr_assert_eq(world_call(M_IDENTITY_ACTIVATE_USER, &activate, &activated), ST_ACCOUNT_DISABLED);
 	cr_assert_eq(sign_in("eve", "wrong", &auth), ST_INVALID_CREDENTIALS);
 	cr_assert_eq(sign_in("eve", "Hello world!", &auth), ST_ACCOUNT_DISABLED);
 }

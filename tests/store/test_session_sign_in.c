@@ -142,6 +142,16 @@ Test(session_store, a_changed_password_ends_the_wait)
 	cr_assert_eq(ask_number("SELECT count(*) FROM known_network"), 1, "the network stays known");
 }
 
+Test(session_store, the_first_sign_in_makes_an_invited_user_active)
+{
+	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_INVITED;
+	cr_assert_eq(sign_in("ann", "wrong", HOME, NULL), ST_INVALID_CREDENTIALS);
+	cr_assert_eq(world.activated, 0);
+	cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK);
+	cr_assert_eq(sign_in("ann", "right", HOME, NULL), ST_OK);
+	cr_assert_eq(world.activated, 1);
+}
+
 Test(session_store, what_is_no_wrong_password_counts_nowhere)
 {
 	world.user_status = IDENTITY__USER_STATUS__USER_STATUS_DISABLED;

@@ -31,7 +31,7 @@ struct world {
 	Identity__UserStatus user_status;
 	int64_t epoch;
 	bool user_exists, claims_down, identity_busy;
-	int verified, minted;
+	int verified, activated, minted;
 	uint8_t password;       /* stands for the present one */
 	char login[LOGIN_SIZE]; /* that the last password was checked for */
 	uint32_t lifetime_sec;  /* asked of the last token; 0 = none was asked */
@@ -81,6 +81,11 @@ static enum status answer_peer(struct call *call, uint32_t method, const Protobu
 			return ST_ACCOUNT_DISABLED;
 		enum status status = answer_authorization(call, asked->login_id, ret_reply);
 		return status == ST_NOT_FOUND ? ST_INVALID_CREDENTIALS : status;
+	}
+	if (method == M_IDENTITY_ACTIVATE_USER) {
+		world.user_status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE;
+		world.activated++;
+		return ST_OK;
 	}
 	if (method == M_IDENTITY_GET_AUTHORIZATION)
 		return answer_authorization(call, ((const Identity__GetAuthorizationRequest *)request)->login_id,

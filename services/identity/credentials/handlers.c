@@ -98,39 +98,6 @@ static void password_renew(struct call *call, const Identity__Rows__User *user, 
 		log_event(LOG_WARN, "a password hash could not be renewed", "status", status_name(status), NULL);
 }
 
-/* The first sign-in of an invited user makes it active. */
-static enum status activate_try(struct change *change)
-{
-	Identity__Rows__User **user = change->arg, *before = *user;
-	struct call *call = change->call;
-	struct attributes schema;
-	enum status status = ST_OK;
-	if (change->attempt > 0) {
-		char *id = call_bytes_id_text(call, "usr", before->user_id);
-		status = id ? user_find(call, id, &before) : ST_RESOURCE_EXHAUSTED;
-	}
-	if (status == ST_NOT_FOUND)
-		return ST_INVALID_CREDENTIALS; /* gone by now */
-	if (status == ST_OK)
-		status = identity_schema(call, change->attempt > 0, &schema);
-	if (status != ST_OK)
-		return status;
-	*user = before;
-	if (before->status != USER_INVITED)
-		return ST_OK; /* another sign-in was faster, or it was disabled: the caller looks */
-	Identity__Rows__User *after = arena_memdup(call->arena, before, sizeof(*before));
-	if (!after)
-		return ST_RESOURCE_EXHAUSTED;
-	after->status = USER_ACTIVE;
-	status = user_derive(call, after);
-	struct user_step step = {before, after, schema.version, NULL};
-	if (status == ST_OK)
-		status = user_write(change, &step);
-	if (status == ST_OK)
-		*user = after;
-	return status;
-}
-
 /* Whether what was found out about `user` holds for the row as it is now: a changed password moves the epoch, a renewed hash
  * does not. */
 static bool user_unmoved(const Identity__Rows__User *user, const Identity__Rows__User *now)
@@ -175,11 +142,38 @@ enum status h_verify_password(struct call *call, const Identity__VerifyPasswordR
 	if (!request->password || !request->password[0] || strlen(request->password) > RULES_PASSWORD_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "It has 1 to 1024 bytes");
 	enum status status = user_authenticate(call, login, request->password, &user);
-	if (status == ST_OK && user->status == USER_INVITED)
-		status = change_run(call, request, reply, activate_try, &user);
 	if (status != ST_OK)
 		return status;
 	return user->status == USER_DISABLED ? ST_ACCOUNT_DISABLED : authorization_fill(call, user, reply);
+}
+
+/* ---- the first sign-in ---- */
+
+static enum status activate_try(struct change *change)
+{
+	const Identity__ActivateUserRequest *request = change->request;
+	struct call *call = change->call;
+	struct attributes schema;
+	Identity__Rows__User *before;
+	enum status status = user_find(call, request->user_id, &before);
+	if (status == ST_OK)
+		status = identity_schema(call, change->attempt > 0, &schema);
+	if (status != ST_OK)
+		return status;
+	if (before->status != USER_INVITED)
+		return before->status == USER_DISABLED ? ST_ACCOUNT_DISABLED : ST_OK;
+	Identity__Rows__User *after = arena_memdup(call->arena, before, sizeof(*before));
+	if (!after)
+		return ST_RESOURCE_EXHAUSTED;
+	after->status = USER_ACTIVE;
+	status = user_derive(call, after);
+	struct user_step step = {before, after, schema.version, NULL};
+	return status == ST_OK ? user_write(change, &step) : status;
+}
+
+enum status h_activate_user(struct call *call, const Identity__ActivateUserRequest *request, Common__Empty *reply)
+{
+	return change_run(call, request, reply, activate_try, NULL);
 }
 
 /* ---- revocation ---- */
