@@ -266,8 +266,9 @@ static enum status client_take_reply(struct pending *pending, struct client_call
 	return ST_OK;
 }
 
-static enum status client_run(struct pending *pending, struct client_call *call, const ProtobufCMessage *request,
-                              struct arena *arena, ProtobufCMessage **ret_reply)
+/* Sends. When it fails there is nothing to wait for. */
+static enum status pending_begin(struct pending *pending, struct client_call *call, const ProtobufCMessage *request,
+                                 struct arena *arena)
 {
 	struct client *client = pending->client;
 	int64_t now_us = clock_monotonic_us();
@@ -285,6 +286,12 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 		client_submit(pending);
 	else
 		loop_post(client->loop, client_submit, pending);
+	return ST_OK;
+}
+
+static enum status pending_end(struct pending *pending, struct client_call *call, struct arena *arena,
+                               ProtobufCMessage **ret_reply)
+{
 	/* The loop's sweep ends the call at its deadline; there is no other way out of this wait. */
 	while (!wait_for(&pending->wait, WAIT_FOREVER))
 		;
@@ -293,16 +300,56 @@ static enum status client_run(struct pending *pending, struct client_call *call,
 	return status;
 }
 
-enum status client_send(struct client *client, struct client_call *call, uint32_t method,
-                        const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply)
+/* A call of the method, to any replica. False when nobody here may make it. */
+static bool pending_prepare(struct pending *pending, struct client *client, uint32_t method)
 {
 	const struct method *entry = method_find(method);
 	const struct process_info *process = entry ? process_find(entry->service) : NULL;
 	if (!process || !client->peers[process->number].endpoints)
+		return false;
+	*pending =
+	    (struct pending){.client = client, .peer = &client->peers[process->number], .method = entry, .pinned = -1};
+	return true;
+}
+
+enum status client_send(struct client *client, struct client_call *call, uint32_t method,
+                        const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply)
+{
+	struct pending pending;
+	if (!pending_prepare(&pending, client, method))
 		return ST_UNIMPLEMENTED;
-	struct pending pending = {
-	    .client = client, .peer = &client->peers[process->number], .method = entry, .pinned = -1};
-	return client_run(&pending, call, request, arena, ret_reply);
+	enum status status = pending_begin(&pending, call, request, arena);
+	return status == ST_OK ? pending_end(&pending, call, arena, ret_reply) : status;
+}
+
+void client_begin(struct client *client, struct client_part *part)
+{
+	struct pending *pending = arena_alloc(part->arena, sizeof(*pending));
+	part->pending = NULL;
+	part->reply = NULL;
+	part->status = ST_RESOURCE_EXHAUSTED;
+	if (!pending)
+		return;
+	part->status = pending_prepare(pending, client, part->method)
+	                   ? pending_begin(pending, &part->call, part->request, part->arena)
+	                   : ST_UNIMPLEMENTED;
+	if (part->status == ST_OK)
+		part->pending = pending;
+}
+
+void client_end(struct client_part *part)
+{
+	if (part->pending)
+		part->status = pending_end(part->pending, &part->call, part->arena, &part->reply);
+	part->pending = NULL;
+}
+
+void client_send_many(struct client *client, struct client_part *parts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		client_begin(client, &parts[i]);
+	for (size_t i = 0; i < count; i++)
+		client_end(&parts[i]);
 }
 
 enum status client_send_replica(struct client *client, unsigned process, unsigned index, uint32_t method,
@@ -318,7 +365,8 @@ enum status client_send_replica(struct client *client, unsigned process, unsigne
 	protobuf_c_message_init(entry->request, empty);
 	struct pending pending = {
 	    .client = client, .peer = &client->peers[process], .method = entry, .pinned = (int)index};
-	return client_run(&pending, &call, empty, arena, ret_reply);
+	enum status status = pending_begin(&pending, &call, empty, arena);
+	return status == ST_OK ? pending_end(&pending, &call, arena, ret_reply) : status;
 }
 
 unsigned client_replicas_up(struct client *client, unsigned process)

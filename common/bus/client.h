@@ -40,6 +40,23 @@ struct client_call {
 MUST_USE enum status client_send(struct client *client, struct client_call *call, uint32_t method,
                                  const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply);
 
+/* One of several calls side by side. A zeroed struct with method, request and arena is valid. */
+struct client_part {
+	struct client_call call;
+	uint32_t method;
+	const ProtobufCMessage *request; /* borrowed until client_begin returns */
+	struct arena *arena;             /* used by nobody else until client_end */
+	struct pending *pending;         /* the client's */
+	/* filled by client_end, as client_send would */
+	enum status status;
+	ProtobufCMessage *reply;
+};
+/* Sends without waiting. Each part that was begun must be ended, by the same thread or fiber, in any order. */
+void client_begin(struct client *client, struct client_part *part);
+void client_end(struct client_part *part);
+/* Sends all and waits for all. */
+void client_send_many(struct client *client, struct client_part *parts, size_t count);
+
 /* Replicas of a process that are up now. Any thread. */
 unsigned client_replicas_up(struct client *client, unsigned process);
 /* Asks replica number `index` (0..up-1): for metrics and status. */

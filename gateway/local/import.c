@@ -188,10 +188,11 @@ void import_serve(struct exchange *exchange)
 	struct import import = {.exchange = exchange, .line = 1};
 	bool ok = true;
 	bool keyed = false;
+	const struct upstream_step step = {.method = M_IDENTITY_IMPORT_USERS};
 	import.job.exchange = exchange;
 	if (import_check(exchange, &import.job.fail_on_conflict) != ST_OK)
 		return;
-	if (upstream_operation(exchange, M_IDENTITY_IMPORT_USERS, &import.job.operation, &keyed) != ST_OK)
+	if (upstream_operation(exchange, &step, &import.job.operation, &keyed) != ST_OK)
 		return;
 	import_hash_key(&import.job, keyed);
 	import.window = malloc(WINDOW_BYTES + 1);

@@ -5,10 +5,10 @@
 #include "identity.pb-c.h"
 #include "json/pbjson.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ROWS_MAX 500
 #define BYTES_MAX (192UL * 1024) /* the bus carries messages of bounded size */
@@ -34,8 +34,11 @@ struct import_batch {
 	uint8_t hash[SHA256_SIZE]; /* over the lines, chained */
 	/* while sending */
 	const struct import_job *job;
-	bool started, threaded;
-	pthread_t thread;
+	bool started, begun;
+	int64_t begun_us; /* monotonic */
+	struct client_part part;
+	uint8_t part_hash[SHA256_SIZE]; /* for the part */
+	Identity__ImportUsersRequest request;
 	enum status status;
 	const char *reason;
 	Identity__ImportUsersReply *reply;
@@ -58,8 +61,8 @@ void import_batch_free(struct import_batch **batch)
 {
 	if (*batch == NULL)
 		return;
-	if ((*batch)->threaded)
-		pthread_join((*batch)->thread, NULL);
+	if ((*batch)->begun)
+		client_end(&(*batch)->part);
 	arena_free(&(*batch)->arena);
 	free(*batch);
 	*batch = NULL;
@@ -103,42 +106,46 @@ static bool import_may_retry(enum status status)
 	return status == ST_DEADLINE_EXCEEDED || (status_info((int)status)->retryable && status != ST_THROTTLED);
 }
 
-/* Sends with the same operation id until it is answered, so that no row is written twice. */
-static void import_batch_send(struct import_batch *batch)
+/* The same operation id in every attempt, so that no row is written twice. */
+static void import_batch_prepare(struct import_batch *batch)
 {
 	const struct exchange *exchange = batch->job->exchange;
-	Identity__ImportUsersRequest request = IDENTITY__IMPORT_USERS_REQUEST__INIT;
-	struct client_call call = {.project = exchange->caller.project, .actor = exchange->caller.id};
+	struct client_part *part = &batch->part;
 	char label[32];
-	uint8_t hash[SHA256_SIZE];
+	identity__import_users_request__init(&batch->request);
+	batch->request.rows = batch->rows;
+	batch->request.n_rows = batch->row_count;
+	batch->request.has_first_line = 1;
+	batch->request.first_line = batch->entries[0].line;
 	snprintf(label, sizeof(label), "import-%u", batch->entries[0].line);
-	call.operation = id_derive(&batch->job->operation, label);
-	secret_hmac_sha256(batch->job->hash_key, SHA256_SIZE, batch->hash, SHA256_SIZE, hash);
-	call.operation_hash = hash; /* each attempt below looks for the reply of an earlier one */
-	memcpy(call.trace, exchange->trace, sizeof(call.trace));
-	request.rows = batch->rows;
-	request.n_rows = batch->row_count;
-	request.has_first_line = 1;
-	request.first_line = batch->entries[0].line;
-	int64_t deadline_us = clock_monotonic_us() + DEADLINE_US;
-	for (int attempt = 1;; attempt++) {
-		ProtobufCMessage *reply = NULL;
-		batch->status = client_send(exchange->gateway->client, &call, M_IDENTITY_IMPORT_USERS, &request.base,
-		                            batch->arena, &reply);
-		batch->reason = call.ret_reason;
-		batch->reply = (Identity__ImportUsersReply *)reply;
-		if (!import_may_retry(batch->status) || attempt == ATTEMPTS || clock_monotonic_us() > deadline_us)
-			return;
+	secret_hmac_sha256(batch->job->hash_key, SHA256_SIZE, batch->hash, SHA256_SIZE, batch->part_hash);
+	*part = (struct client_part){
+	    .call = {.project = exchange->caller.project,
+	             .actor = caller_actor(&exchange->caller),
+	             .operation = id_derive(&batch->job->operation, label),
+	             .operation_hash = batch->part_hash}, /* each attempt looks for the reply of an earlier one */
+	    .method = M_IDENTITY_IMPORT_USERS,
+	    .request = &batch->request.base,
+	    .arena = batch->arena};
+	memcpy(part->call.trace, exchange->trace, sizeof(part->call.trace));
+}
+
+/* Waits for the first attempt; while it may help, makes further ones. */
+static void import_batch_wait(struct import_batch *batch)
+{
+	struct client_part *part = &batch->part;
+	int64_t deadline_us = batch->begun_us + DEADLINE_US;
+	client_end(part);
+	for (int attempt = 1;
+	     import_may_retry(part->status) && attempt < ATTEMPTS && clock_monotonic_us() <= deadline_us; attempt++) {
 		struct timespec pause = {.tv_nsec = PAUSE_US * 1000};
 		for (int i = 0; i < attempt; i++)
 			nanosleep(&pause, NULL);
+		client_send_many(batch->job->exchange->services, part, 1);
 	}
-}
-
-static void *import_batch_run(void *arg)
-{
-	import_batch_send(arg);
-	return NULL;
+	batch->status = part->status;
+	batch->reason = part->call.ret_reason;
+	batch->reply = (Identity__ImportUsersReply *)part->reply;
 }
 
 void import_batch_start(struct import_batch *batch, const struct import_job *job)
@@ -146,12 +153,12 @@ void import_batch_start(struct import_batch *batch, const struct import_job *job
 	batch->started = true;
 	batch->job = job;
 	batch->status = job->broken;
-	batch->reply = NULL;
 	if (batch->row_count == 0 || job->broken != ST_OK)
 		return;
-	batch->threaded = pthread_create(&batch->thread, NULL, import_batch_run, batch) == 0;
-	if (!batch->threaded)
-		import_batch_send(batch);
+	import_batch_prepare(batch);
+	batch->begun = true;
+	batch->begun_us = clock_monotonic_us();
+	client_begin(job->exchange->services, &batch->part);
 }
 
 static void import_print(const Identity__ImportResult *result, struct buf *out)
@@ -199,8 +206,8 @@ bool import_batch_finish(struct import_batch *batch, struct import_job *job, str
 {
 	if (!batch->started)
 		return false;
-	if (batch->threaded)
-		pthread_join(batch->thread, NULL);
+	if (batch->begun)
+		import_batch_wait(batch);
 	if (import_may_retry(batch->status))
 		job->broken = batch->status; /* the services stay away: the rest is not even tried */
 	size_t sent = 0;

@@ -1,4 +1,4 @@
-/* One batch of an import: rows parsed from lines, sent to identity by a thread of its own, results in the order of lines. */
+/* One batch of an import: rows parsed from lines, sent to identity while others are read, results in the order of lines. */
 #pragma once
 
 #include "front/gateway.h"

@@ -239,6 +239,37 @@ Test(bus, replies_errors_and_deadlines)
 }
 
 /* The handler repeated it as often as it makes sense: each attempt of the bus would be as many again. */
+/* Eight calls of 200 ms each take the time of one; each has its own answer. */
+Test(bus, calls_side_by_side)
+{
+	struct bus_scene scene;
+	scene_begin(&scene, "gateway", 1);
+	struct arena *arena = arena_new(1 << 20);
+	Audit__VerifyRequest requests[8];
+	struct client_part parts[8] = {0};
+	for (int i = 0; i < 8; i++) {
+		audit__verify_request__init(&requests[i]);
+		requests[i].has_after = 1;
+		requests[i].after = i == 3 ? -1 : 200000 + i;
+		parts[i] = (struct client_part){.method = M_AUDIT_VERIFY, .request = &requests[i].base, .arena = arena};
+	}
+	int64_t start_us = clock_monotonic_us();
+	client_send_many(scene.client, parts, 8);
+	cr_assert_lt(clock_monotonic_us() - start_us, 8 * 200000 / 2);
+	for (int i = 0; i < 8; i++) {
+		cr_assert_eq(parts[i].status, i == 3 ? ST_INVALID_ARGUMENT : ST_OK, "part %d", i);
+		if (i != 3)
+			cr_assert_eq(((const Audit__VerifyReply *)parts[i].reply)->checked, 200000 + i);
+	}
+	cr_assert_str_eq(parts[3].call.ret_field, "after");
+	cr_assert_null(parts[3].reply);
+	struct client_part unknown = {.method = 999999, .request = &requests[0].base, .arena = arena};
+	client_send_many(scene.client, &unknown, 1);
+	cr_assert_eq(unknown.status, ST_UNIMPLEMENTED);
+	arena_free(&arena);
+	scene_end(&scene, 1);
+}
+
 Test(bus, a_lost_race_is_not_repeated)
 {
 	struct bus_scene scene;
