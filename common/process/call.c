@@ -107,7 +107,7 @@ enum status call_execute(struct call *call, const struct db_stmt *stmt, const vo
 	return sql_run(&scope, stmt, params, ret_rows);
 }
 
-/* ---- ids and versions ---- */
+/* ---- ids ---- */
 
 enum status call_id(struct call *call, const char *prefix, const char *text, const char *field, struct id *ret_id)
 {
@@ -136,11 +136,4 @@ char *call_id_text(struct call *call, const char *prefix, const struct id *id)
 char *call_bytes_id_text(struct call *call, const char *prefix, ProtobufCBinaryData bytes)
 {
 	return bytes.len == ID_SIZE ? call_id_text(call, prefix, (const struct id *)(const void *)bytes.data) : NULL;
-}
-
-enum status call_if_match(struct call *call, bool has_wanted, int64_t wanted, int64_t version)
-{
-	if (!has_wanted || wanted == version)
-		return ST_OK;
-	return call_fail(call, ST_PRECONDITION_FAILED, "", "It has version %lld by now", (long long)version);
 }

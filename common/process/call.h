@@ -73,7 +73,7 @@ MUST_USE enum status call_all(struct call *call, const struct db_stmt *stmt, con
                               size_t *ret_count);
 MUST_USE enum status call_execute(struct call *call, const struct db_stmt *stmt, const void *params, int64_t *ret_rows);
 
-/* ---- ids and versions ---- */
+/* ---- ids ---- */
 /* Reads "prefix_...". field NULL: the text names the resource itself, so one that is no id is ST_NOT_FOUND; else ST_INVALID_ARGUMENT
  * for that field. */
 MUST_USE enum status call_id(struct call *call, const char *prefix, const char *text, const char *field,
@@ -84,5 +84,3 @@ struct id id_from_bytes(ProtobufCBinaryData bytes);
 char *call_id_text(struct call *call, const char *prefix, const struct id *id);
 /* The same of a uuid column of a row message; also NULL when it has none. */
 char *call_bytes_id_text(struct call *call, const char *prefix, ProtobufCBinaryData bytes);
-/* If-Match: ST_PRECONDITION_FAILED when a version was asked for and it is another by now. */
-MUST_USE enum status call_if_match(struct call *call, bool has_wanted, int64_t wanted, int64_t version);

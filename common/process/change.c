@@ -86,6 +86,17 @@ bool change_secret(struct change *change, Events__Event *event, const char *fiel
 	return event_add_field(change, event, field) != NULL;
 }
 
+enum status change_if_match(struct change *change, int64_t version)
+{
+	const ProtobufCMessage *request = change->request;
+	const ProtobufCFieldDescriptor *field =
+	    protobuf_c_message_descriptor_get_field_by_name(request->descriptor, "if_match_version");
+	if (!field || !message_has(request, field) ||
+	    *(const int64_t *)(const void *)((const char *)request + field->offset) == version)
+		return ST_OK;
+	return call_fail(change->call, ST_PRECONDITION_FAILED, "", "It has version %lld by now", (long long)version);
+}
+
 /* ---- writing ---- */
 
 void change_record(struct change *change, const ProtobufCMessage *reply)

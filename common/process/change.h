@@ -45,6 +45,9 @@ MUST_USE bool change_secret(struct change *change, Events__Event *event, const c
  * (the arena is full) makes change_write fail. */
 void change_record(struct change *change, const ProtobufCMessage *reply);
 
+/* If-Match: ST_PRECONDITION_FAILED when the request has an if_match_version and what it is about has another version by now. */
+MUST_USE enum status change_if_match(struct change *change, int64_t version);
+
 /* Runs a statement that commits its change with {effects} (common/ledger/effects.sql). No row: somebody was faster, ST_ABORTED.
  * ST_ALREADY_EXISTS: change->conflict. Otherwise as sql_run. */
 MUST_USE enum status change_write(struct change *change, const struct db_stmt *stmt, const void *params);

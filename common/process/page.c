@@ -117,6 +117,14 @@ static enum status page_show(struct call *call, const struct page *page, const P
 	return status;
 }
 
+static struct page_key page_place(const struct page *page, const ProtobufCMessage *row)
+{
+	if (page->key)
+		return page->key(row);
+	const char *const *text = field_at(row, page->key_field);
+	return (struct page_key){.text = text ? *text : NULL};
+}
+
 enum status page_reply(struct call *call, const struct page *page, const struct page_row *rows, size_t count,
                        ProtobufCMessage *reply)
 {
@@ -140,7 +148,7 @@ enum status page_reply(struct call *call, const struct page *page, const struct 
 	*(protobuf_c_boolean *)(base + total->quantifier_offset) = true;
 	if (shown.count == found)
 		return ST_OK;
-	struct page_key key = page->key(rows[shown.count - 1].row);
+	struct page_key key = page_place(page, rows[shown.count - 1].row);
 	char *cursor = page_cursor(call, page->list, &key);
 	*(char **)(void *)(base + next->offset) = cursor;
 	return cursor ? ST_OK : ST_RESOURCE_EXHAUSTED;

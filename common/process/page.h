@@ -27,7 +27,9 @@ struct page {
 	struct page_key after; /* where the list begins without a cursor */
 	/* Fills the initialised public message of a row. */
 	enum status (*show)(struct call *call, const ProtobufCMessage *row, ProtobufCMessage *message);
+	/* The place of a row in the list: a function, or the name of the text that it is ordered by. */
 	struct page_key (*key)(const ProtobufCMessage *row);
+	const char *key_field;
 	/* Set by page_open. */
 	int64_t limit;
 	bool has_after;

@@ -28,6 +28,23 @@ rules_reason rules_text_check(const char *text, size_t max_bytes)
 	return NULL;
 }
 
+rules_reason rules_name_check(const char *text)
+{
+	return rules_text_check(text, RULES_NAME_MAX_BYTES);
+}
+
+rules_reason rules_description_check(const char *text)
+{
+	return rules_text_check(text, RULES_DESCRIPTION_MAX_BYTES);
+}
+
+rules_reason rules_code_check(const char *code)
+{
+	size_t len = strspn(code, "abcdefghijklmnopqrstuvwxyz0123456789._:-");
+	bool good = len >= 1 && len <= RULES_CODE_MAX_BYTES && !code[len] && !strchr("._:-", code[0]);
+	return good ? NULL : "It is 1 to 64 of a-z, 0-9, . _ : and -, and begins with a letter or a digit";
+}
+
 rules_reason rules_picture_check(const char *picture)
 {
 	rules_reason reason = rules_text_check(picture, RULES_PICTURE_MAX_BYTES);

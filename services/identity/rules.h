@@ -9,7 +9,10 @@
 #include <stdint.h>
 
 #define RULES_LOGIN_IDS_MAX 20
+#define RULES_ROLES_MAX 100
 #define RULES_NAME_MAX_BYTES 400
+#define RULES_DESCRIPTION_MAX_BYTES 2000
+#define RULES_CODE_MAX_BYTES 64
 #define RULES_EXTERNAL_ID_MAX_BYTES 255
 #define RULES_PICTURE_MAX_BYTES 2048
 #define RULES_ATTRIBUTES_MAX_BYTES 16384
@@ -23,6 +26,9 @@ typedef const char *rules_reason;
 
 MUST_USE rules_reason rules_phone_check(const char *phone);                 /* E.164: + and 7..15 digits */
 MUST_USE rules_reason rules_text_check(const char *text, size_t max_bytes); /* 1..max_bytes, no control characters */
+MUST_USE rules_reason rules_name_check(const char *text);                   /* a text of up to 400 bytes */
+MUST_USE rules_reason rules_description_check(const char *text);            /* one of up to 2000 */
+MUST_USE rules_reason rules_code_check(const char *code);                   /* [a-z0-9][a-z0-9._:-]{0,63} */
 MUST_USE rules_reason rules_picture_check(const char *picture);             /* http or https URL */
 MUST_USE rules_reason rules_password_check(const char *password);           /* length of a new password */
 

@@ -245,6 +245,8 @@ BODIES = {
     "PATCH /v1/users/{user_id}": {"name": "taken over"},
     "PUT /v1/users/{user_id}/claims": {"claims": {"role": "admin"}},
     "PATCH /v1/users/{user_id}/claims": {"claims": {"role": "admin"}},
+    "PUT /v1/users/{user_id}/roles": {"roles": []},
+    "PATCH /v1/roles/{code}": {"name": "taken over"},
 }
 ROUTES = sorted((method.upper(), path) for path, operations in OPENAPI["paths"].items() for method in operations
                 if "{" in path and method in ("get", "post", "put", "patch", "delete") and "jwks" not in path)
@@ -256,8 +258,9 @@ def neighbours(suite):
     a, b = suite.new_project("A"), suite.new_project("B")
     user, tokens = new_session(b)
     good(b.put(f"/v1/users/{user['id']}/claims", {"claims": {"plan": "gold"}}))
-    key = new_key(b)
-    return a, b, {"user_id": user["id"], "session_id": tokens["session"]["id"], "key_id": key["id"], "tokens": tokens,
+    key, code = new_key(b), unique("role")
+    made(b.post("/v1/roles", {"code": code}))
+    return a, b, {"code": code, "user_id": user["id"], "session_id": tokens["session"]["id"], "key_id": key["id"], "tokens": tokens,
                   "email": user["email"], "key": key}
 
 
@@ -265,7 +268,7 @@ def state_of(suite, b, has):
     """Everything of B that a stranger could have changed."""
     suite.settle()
     user = "/v1/users/" + has["user_id"]
-    paths = [user, user + "/claims", user + "/sessions", "/v1/keys", "/v1/users", "/v1/attribute-schema"]
+    paths = [user, user + "/claims", user + "/sessions", "/v1/keys", "/v1/users", "/v1/attribute-schema", "/v1/roles"]
     return [good(b.get(path)) for path in paths] + [head(b)]
 
 
@@ -282,7 +285,7 @@ def test_ids_of_another_project_are_ids_of_nothing(suite, neighbours, method, pa
     head_of_a = head(a)
     body = BODIES.get(f"{method} {path}", {} if method in ("POST", "PUT", "PATCH") else None)
     theirs = path.format(**has)
-    nobodys = path.format(**{name: stranger_to(has[name]) for name in ("user_id", "session_id", "key_id")})
+    nobodys = path.format(**{name: stranger_to(has[name]) for name in ("user_id", "session_id", "key_id", "code")})
     answer = answer_of(a.call(method, theirs, body))
     assert answer == answer_of(a.call(method, nobodys, body))
     assert answer[0] == 404, answer

@@ -152,23 +152,14 @@ enum status h_verify_password(struct call *call, const Identity__VerifyPasswordR
 static enum status activate_try(struct change *change)
 {
 	const Identity__ActivateUserRequest *request = change->request;
-	struct call *call = change->call;
-	struct attributes schema;
-	Identity__Rows__User *before;
-	enum status status = user_find(call, request->user_id, &before);
-	if (status == ST_OK)
-		status = identity_schema(call, change->attempt > 0, &schema);
+	struct user_step step = {0};
+	enum status status = user_step_begin(change, request->user_id, &step);
 	if (status != ST_OK)
 		return status;
-	if (before->status != USER_INVITED)
-		return before->status == USER_DISABLED ? ST_ACCOUNT_DISABLED : ST_OK;
-	Identity__Rows__User *after = arena_memdup(call->arena, before, sizeof(*before));
-	if (!after)
-		return ST_RESOURCE_EXHAUSTED;
-	after->status = USER_ACTIVE;
-	status = user_derive(call, after);
-	struct user_step step = {before, after, schema.version, NULL};
-	return status == ST_OK ? user_write(change, &step) : status;
+	if (step.before->status != USER_INVITED)
+		return step.before->status == USER_DISABLED ? ST_ACCOUNT_DISABLED : ST_OK;
+	step.after->status = USER_ACTIVE;
+	return user_write(change, &step);
 }
 
 enum status h_activate_user(struct call *call, const Identity__ActivateUserRequest *request, Common__Empty *reply)

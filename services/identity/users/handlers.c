@@ -36,7 +36,9 @@ static enum status create_try(struct change *change)
 	if (status != ST_OK)
 		return status;
 	user_set_password(&user, *hash);
-	status = user_fill(call, &user, change->reply);
+	status = user_derive(call, &user);
+	if (status == ST_OK)
+		status = user_fill(call, &user, change->reply);
 	return status == ST_OK ? create_write(change, &user, schema.version) : status;
 }
 
@@ -62,24 +64,16 @@ static enum status update_try(struct change *change)
 	const Identity__UpdateUserRequest *request = change->request;
 	struct call *call = change->call;
 	char **hash = change->arg;
-	Identity__Rows__User *before, after;
-	struct attributes schema;
-	enum status status = user_find(call, request->user_id, &before);
+	struct user_step step = {.reply = change->reply};
+	enum status status = user_step_begin(change, request->user_id, &step);
 	if (status == ST_OK)
-		status = call_if_match(call, request->has_if_match_version, request->if_match_version, before->version);
-	if (status == ST_OK)
-		status = identity_schema(call, change->attempt > 0, &schema);
-	if (status != ST_OK)
-		return status;
-	after = *before;
-	status = user_apply(call, &request->base, &schema, &after);
+		status = user_apply(call, &request->base, &step.schema, step.after);
 	if (status == ST_OK && request->password && !*hash)
 		status = identity_hash_password(call, "password", request->password, hash);
 	if (status != ST_OK)
 		return status;
 	if (*hash)
-		user_set_password(&after, *hash);
-	struct user_step step = {before, &after, schema.version, change->reply};
+		user_set_password(step.after, *hash);
 	return user_write(change, &step);
 }
 
@@ -97,8 +91,7 @@ static enum status delete_try(struct change *change)
 	Identity__Rows__User *before;
 	enum status status = user_find_shown(change->call, request->user_id, &before);
 	if (status == ST_OK)
-		status = call_if_match(change->call, request->has_if_match_version, request->if_match_version,
-		                       before->version);
+		status = change_if_match(change, before->version);
 	if (status != ST_OK)
 		return status;
 	Events__Event *event = user_event(change, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DELETED, before);

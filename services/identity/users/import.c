@@ -74,6 +74,8 @@ static enum status row_from_input(struct import *import, const struct attributes
 		status = user_begin(call, now_us, &user);
 	if (status == ST_OK)
 		status = user_apply(call, &input->base, schema, &user);
+	if (status == ST_OK)
+		status = user_derive(call, &user);
 	if (status != ST_OK)
 		return status;
 	user_set_password(&user, input->password ? row->hash : input->password_hash);

@@ -22,6 +22,24 @@ static bool text_equal(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static int text_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorts and removes what stands twice; returns the new count. */
+static size_t texts_unique(char **texts, size_t count)
+{
+	size_t unique = 0;
+	if (count == 0)
+		return 0;
+	qsort(texts, count, sizeof(*texts), text_compare);
+	for (size_t i = 0; i < count; i++)
+		if (unique == 0 || strcmp(texts[unique - 1], texts[i]) != 0)
+			texts[unique++] = texts[i];
+	return unique;
+}
+
 /* ---- which user ---- */
 
 /* What stands behind the prefix; NULL when the text begins otherwise. */
@@ -85,6 +103,16 @@ void user_set_password(Identity__Rows__User *user, char *hash)
 	user->has_password = hash != NULL;
 }
 
+enum status user_set_roles(struct call *call, Identity__Rows__User *user, char *const *codes, size_t count)
+{
+	char **roles = arena_memdup(call->arena, count ? (const void *)codes : "", count ? count * sizeof(*codes) : 1);
+	if (!roles)
+		return ST_RESOURCE_EXHAUSTED;
+	user->roles = roles;
+	user->n_roles = texts_unique(roles, count);
+	return ST_OK;
+}
+
 int16_t user_shard(const Identity__Rows__User *user)
 {
 	return rules_shard(user->user_id.data);
@@ -95,11 +123,6 @@ int16_t user_shard(const Identity__Rows__User *user)
 static rules_reason external_id_check(const char *text)
 {
 	return rules_text_check(text, RULES_EXTERNAL_ID_MAX_BYTES);
-}
-
-static rules_reason name_check(const char *text)
-{
-	return rules_text_check(text, RULES_NAME_MAX_BYTES);
 }
 
 static rules_reason no_check(const char *text)
@@ -124,7 +147,7 @@ static rules_reason text_check(const char *field, const char *text)
 		if (strcmp(text_checks[i].field, field) == 0)
 			return text_checks[i].check(text);
 	}
-	return name_check(text);
+	return rules_name_check(text);
 }
 
 static enum status check_texts(struct call *call, const ProtobufCMessage *request)
@@ -173,24 +196,6 @@ static enum status apply_email(struct call *call, const Identity__Rows__User *be
 		return refuse(call, "email", reason);
 	user->email = text_equal(email, before->email) ? before->email : arena_strdup(call->arena, email);
 	return user->email ? ST_OK : ST_RESOURCE_EXHAUSTED;
-}
-
-static int text_compare(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Sorts and removes what stands twice; returns the new count. */
-static size_t texts_unique(char **texts, size_t count)
-{
-	size_t unique = 0;
-	if (count == 0)
-		return 0;
-	qsort(texts, count, sizeof(*texts), text_compare);
-	for (size_t i = 0; i < count; i++)
-		if (unique == 0 || strcmp(texts[unique - 1], texts[i]) != 0)
-			texts[unique++] = texts[i];
-	return unique;
 }
 
 /* The login ids as given, or those that the user has: canonical, sorted, without the e-mail address, which is one by itself. */
@@ -327,10 +332,8 @@ enum status user_apply(struct call *call, const ProtobufCMessage *request, const
 		return refuse(call, "email", "A user needs an email, a phone, login_ids or an external_id");
 	if (next.version == 0)
 		next.version = 1;
-	status = user_derive(call, &next);
-	if (status == ST_OK)
-		*user = next;
-	return status;
+	*user = next;
+	return ST_OK;
 }
 
 /* ---- login values ---- */

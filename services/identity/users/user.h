@@ -18,13 +18,16 @@ MUST_USE enum status user_find_shown(struct call *call, const char *reference, I
 /* Begins the row of a new user: a fresh id, active, created now; version 0 until user_apply. */
 MUST_USE enum status user_begin(struct call *call, int64_t now_us, Identity__Rows__User *ret_user);
 
-/* Applies a create, update or import message to the row, in canonical form, and derives what the row keeps for sorting and searching. Refusals are
+/* Applies a create, update or import message to the row, in canonical form. Refusals are
  * recorded in the call with the field. ST_ABORTED: a cached schema refuses; try again with a fresh one. *user is untouched on failure. */
 MUST_USE enum status user_apply(struct call *call, const ProtobufCMessage *request, const struct attributes *schema,
                                 Identity__Rows__User *user);
 
-/* Derives what the row keeps for sorting and searching. For rows that were read: those columns are never read. */
+/* Derives what the row keeps for sorting and searching, which is written and never read. */
 MUST_USE enum status user_derive(struct call *call, Identity__Rows__User *user);
+
+/* Sets the roles: sorted, each once. */
+MUST_USE enum status user_set_roles(struct call *call, Identity__Rows__User *user, char *const *codes, size_t count);
 
 /* Sets the password's hash; NULL takes it away. */
 void user_set_password(Identity__Rows__User *user, char *hash);
@@ -55,9 +58,11 @@ int user_event_fields(struct change *change, Events__Event *event, const Identit
 struct user_step {
 	const Identity__Rows__User *before;
 	Identity__Rows__User *after;
-	int64_t schema_version;
+	struct attributes schema; /* that after fits */
 	Identity__User *reply;
 };
+/* Reads the user whom `reference` names, on the request's If-Match, and the schema; after begins as before. */
+MUST_USE enum status user_step_begin(struct change *change, const char *reference, struct user_step *step);
 MUST_USE enum status user_write(struct change *change, const struct user_step *step);
 /* Says which field a unique value that is taken belongs to: after ST_ALREADY_EXISTS of a write of this user. */
 MUST_USE enum status user_conflict(struct change *change, const Identity__Rows__User *user);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "identity_sql.gen.h"
 #include "users/user.h"
+#include "json/message.h"
 
 #include <string.h>
 
@@ -75,6 +76,11 @@ static bool to_invited(const Identity__Rows__User *before, const Identity__Rows_
 	return before->status == USER_ACTIVE && after->status == USER_INVITED;
 }
 
+static bool other_roles(const Identity__Rows__User *before, const Identity__Rows__User *after)
+{
+	return !message_field_equal(message_field(before->base.descriptor, "roles"), &before->base, &after->base);
+}
+
 /* The first that applies names the event; each that applies has its say about the epoch. */
 static const struct {
 	bool (*applies)(const Identity__Rows__User *before, const Identity__Rows__User *after);
@@ -84,6 +90,7 @@ static const struct {
     {to_disabled, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_DISABLED, true},
     {other_password, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_PASSWORD_CHANGED, true},
     {to_invited, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_SESSIONS_REVOKED, true},
+    {other_roles, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_ROLES_CHANGED, true},
     {from_disabled, EVENTS__EVENT_TYPE__EVENT_TYPE_USER_ENABLED, false},
 };
 
@@ -136,9 +143,23 @@ static enum status step_write(struct change *change, const struct user_step *ste
 	                                 .shard = user_shard(step->after),
 	                                 .added = {(const char *const *)added.list, added.count},
 	                                 .removed = {(const char *const *)removed.list, removed.count},
-	                                 .schema_version = step->schema_version};
+	                                 .schema_version = step->schema.version};
 	enum status status = change_write(change, &sql_user_update, &params);
 	return status == ST_ALREADY_EXISTS ? user_conflict(change, step->after) : status;
+}
+
+enum status user_step_begin(struct change *change, const char *reference, struct user_step *step)
+{
+	Identity__Rows__User *before;
+	struct call *call = change->call;
+	enum status status = user_find(call, reference, &before);
+	if (status == ST_OK)
+		status = change_if_match(change, before->version);
+	if (status != ST_OK)
+		return status;
+	step->before = before;
+	step->after = arena_memdup(call->arena, before, sizeof(*before));
+	return step->after ? identity_schema(call, change->attempt > 0, &step->schema) : ST_RESOURCE_EXHAUSTED;
 }
 
 enum status user_write(struct change *change, const struct user_step *step)
@@ -156,6 +177,8 @@ enum status user_write(struct change *change, const struct user_step *step)
 		return ST_RESOURCE_EXHAUSTED;
 	if (count == 0)
 		*after = *before;
-	enum status status = step->reply ? user_fill(change->call, after, step->reply) : ST_OK;
+	enum status status = user_derive(change->call, after);
+	if (status == ST_OK && step->reply)
+		status = user_fill(change->call, after, step->reply);
 	return status == ST_OK && count > 0 ? step_write(change, step) : status;
 }
