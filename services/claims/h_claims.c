@@ -16,8 +16,6 @@ struct claims_write {
 	const char *body;            /* JSON object */
 	bool merge;                  /* RFC 7396; else the body replaces all */
 	const struct jvalue *claims; /* the body, read */
-	bool has_if_match;
-	int64_t if_match_version;
 };
 
 /* The user's existence is identity's knowledge; a deleted user has no claims from that moment on. */
@@ -146,7 +144,7 @@ static enum status write_try(struct change *change)
 	enum status status = read_claims(call, &write->user, &before);
 	if (status != ST_OK)
 		return status;
-	status = call_if_match(call, write->has_if_match, write->if_match_version, before->version);
+	status = change_if_match(change, before->version);
 	if (status != ST_OK)
 		return status;
 	after.has_user_id = after.has_version = after.has_updated_at_us = true;
@@ -183,8 +181,6 @@ enum status h_put_claims(struct call *call, const Claims__PutClaimsRequest *requ
 	struct claims_write write = {
 	    .user_id = request->user_id,
 	    .body = request->claims_json,
-	    .has_if_match = request->has_if_match_version,
-	    .if_match_version = request->if_match_version,
 	};
 	return run_write(call, &write, request, reply);
 }
@@ -195,8 +191,6 @@ enum status h_patch_claims(struct call *call, const Claims__PatchClaimsRequest *
 	    .user_id = request->user_id,
 	    .body = request->claims_json,
 	    .merge = true,
-	    .has_if_match = request->has_if_match_version,
-	    .if_match_version = request->if_match_version,
 	};
 	return run_write(call, &write, request, reply);
 }
