@@ -133,7 +133,7 @@ Test(pbjson_message, user_prints_by_the_conventions)
 	char *login_ids[] = {"a@example.org", "\"q\"\n"};
 	Identity__User user = IDENTITY__USER__INIT;
 
-	assert_text(print_of(&user), "{\"login_ids\":[]}");
+	assert_text(print_of(&user), "{\"login_ids\":[],\"roles\":[]}");
 	user.id = "usr_1";
 	user.has_status = 1;
 	user.status = IDENTITY__USER_STATUS__USER_STATUS_ACTIVE;
@@ -148,7 +148,7 @@ Test(pbjson_message, user_prints_by_the_conventions)
 	assert_text(print_of(&user),
 	            "{\"id\":\"usr_1\",\"status\":\"active\",\"email_verified\":false,"
 	            "\"login_ids\":[\"a@example.org\",\"\\\"q\\\"\\n\"],\"attributes\":{\"plan\":\"pro\"},"
-	            "\"version\":9223372036854775807,\"created_at\":\"2026-09-21T14:13:20.123Z\"}");
+	            "\"version\":9223372036854775807,\"created_at\":\"2026-09-21T14:13:20.123Z\",\"roles\":[]}");
 }
 
 Test(pbjson_message, empty_and_nested_messages_print)
