@@ -39,7 +39,7 @@ struct jvalue;
 MUST_USE enum status attributes_check(const struct attributes *attributes, const struct jvalue *object,
                                       struct arena *arena, const char **ret_field, const char **ret_reason);
 
-/* ---- cache of schemas by project: a hint only, every write proves its version (store.h). Loop's thread only. ---- */
+/* ---- cache of schemas by project: a hint only, every write proves its version. Loop's thread only. ---- */
 struct attributes_cache;
 struct attributes_cache *attributes_cache_new(void); /* NULL without memory */
 void attributes_cache_free(struct attributes_cache **cache);
