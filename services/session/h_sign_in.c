@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define PASSWORD_MAX_BYTES 1024
+#define DAY_US (86400 * US_PER_SEC) /* a known network is written so often */
 #define USER_AGENT_MAX_BYTES 512
 
 /* What a sign-in request says, checked. */
@@ -61,7 +62,7 @@ static enum status check_request(struct call *call, const Session__CreateSession
 
 	if (status != ST_OK)
 		return status;
-	size_t len = request->password != NULL ? strnlen(request->password, PASSWORD_MAX_BYTES + 1) : 0;
+	size_t len = request->password ? strnlen(request->password, PASSWORD_MAX_BYTES + 1) : 0;
 	if (len == 0 || len > PASSWORD_MAX_BYTES)
 		return call_fail(call, ST_INVALID_ARGUMENT, "password", "Must have 1 to %d bytes", PASSWORD_MAX_BYTES);
 	sign_in->password = request->password;
@@ -180,107 +181,125 @@ static struct id derive_session_id(const struct id *operation)
 	return id;
 }
 
-static enum status make_row(struct call *call, const struct sign_in *sign_in, const Identity__Authorization *auth,
-                            struct session_row *ret_row)
-{
-	const struct session_state *state = call->run->state;
-	int64_t now_us = clock_wall_us();
-	struct session_row row = {
-	    .id = derive_session_id(&call->operation),
-	    .epoch = auth->epoch,
-	    .generation = 1,
-	    .rotated_at_us = now_us,
-	    .created_at_us = now_us,
-	    .last_used_at_us = now_us,
-	    .dies_at_us = now_us + state->lifetime_us,
-	    .method = "password",
-	    .ip_address = sign_in->ip_address,
-	    .user_agent = sign_in->user_agent,
-	};
-
-	if (!id_parse("usr", auth->user_id, &row.user))
-		return ST_INTERNAL;
-	row.expires_at_us = rules_expiry_us(now_us, state->idle_us, row.dies_at_us);
-	secret_random(row.salt, sizeof(row.salt));
-	/* The request's hash covers the password: only a keyed hash of it may be stored. */
-	secret_hmac_sha256(state->keys.request, sizeof(state->keys.request), call->request_hash, SHA256_SIZE,
-	                   row.request_mac);
-	*ret_row = row;
-	return ST_OK;
-}
-
-/* The session of this operation exists: a retry gets the same first token as long as it was not used. */
-static enum status resume_session(struct call *call, const struct store *store, struct session_row *row,
-                                  struct refresh_token *token)
-{
-	const struct session_state *state = call->run->state;
-	struct session_row stored;
-	uint8_t hash[SHA256_SIZE];
-	enum status status = store_read_session(store, &row->id, &stored);
-
-	if (status != ST_OK)
-		return status == ST_NOT_FOUND ? ST_ABORTED : status;
-	if (!secret_equal(stored.request_mac, row->request_mac, sizeof(row->request_mac)) ||
-	    !id_equal(&stored.user, &row->user))
-		return call_fail(call, ST_CONFLICT, "", "The Idempotency-Key was used for another request");
-	refresh_derive_first(&state->keys, &call->project, &stored.id, stored.salt, token);
-	refresh_hash(token, hash);
-	if (stored.ended_at_us != 0 || stored.expires_at_us <= clock_wall_us() || stored.epoch != row->epoch ||
-	    !secret_equal(hash, stored.current_hash, sizeof(hash)))
-		return call_fail(call, ST_CONFLICT, "", "The session of this Idempotency-Key was used or has ended");
-	*row = stored;
-	return ST_OK;
-}
-
 /* The session that a sign-in opens. */
 struct opening {
-	struct session_row row;
+	Session__Rows__Session *row; /* made, or the one of an earlier attempt */
+	Session__Rows__Session made; /* its columns are below */
+	struct id id, user;
+	uint8_t current_hash[SHA256_SIZE], salt[REFRESH_SALT_SIZE], request_mac[SHA256_SIZE];
 	struct refresh_token token;
 	Claims__MintReply *access;
 };
 
-/* Signing comes before the insert: a session that was committed can then always be answered. */
-static enum status prepare_session(struct call *call, const struct sign_in *sign_in,
-                                   const Identity__Authorization *auth, struct opening *opening)
+#define COLUMN(row, column, bytes)                                                                                     \
+	((row)->has_##column = true, (row)->column = (ProtobufCBinaryData){sizeof(bytes), (void *)(bytes)})
+#define NUMBER(row, column, value) ((row)->has_##column = true, (row)->column = (value))
+
+static void set_times(const struct session_state *state, Session__Rows__Session *row)
+{
+	int64_t now_us = clock_wall_us(), dies_at_us = now_us + state->lifetime_us;
+	int64_t expires_at_us = rules_expiry_us(now_us, state->idle_us, dies_at_us);
+
+	NUMBER(row, rotated_at_us, now_us);
+	NUMBER(row, created_at_us, now_us);
+	NUMBER(row, last_used_at_us, now_us);
+	NUMBER(row, expires_at_us, expires_at_us);
+	NUMBER(row, dies_at_us, dies_at_us);
+	NUMBER(row, purge_at_us, rules_purge_us(expires_at_us));
+}
+
+static enum status make_row(struct call *call, const struct sign_in *sign_in, const Identity__Authorization *auth,
+                            struct opening *opening)
 {
 	const struct session_state *state = call->run->state;
-	struct session_row *row = &opening->row;
-	enum status status = make_row(call, sign_in, auth, row);
+	Session__Rows__Session *row = opening->row = &opening->made;
 
-	if (status == ST_OK)
-		status = service_mint(call, &row->id, row->expires_at_us, auth, &opening->access);
-	if (status != ST_OK)
-		return status;
-	refresh_derive_first(&state->keys, &call->project, &row->id, row->salt, &opening->token);
-	refresh_hash(&opening->token, row->current_hash);
+	session__rows__session__init(row);
+	if (!id_parse("usr", auth->user_id, &opening->user))
+		return ST_INTERNAL;
+	opening->id = derive_session_id(&call->operation);
+	secret_random(opening->salt, sizeof(opening->salt));
+	/* The request's hash covers the password: only a keyed hash of it may be stored. */
+	secret_hmac_sha256(state->keys.request, sizeof(state->keys.request), call->request_hash, SHA256_SIZE,
+	                   opening->request_mac);
+	refresh_derive_first(&state->keys, &call->project, &opening->id, opening->salt, &opening->token);
+	refresh_hash(&opening->token, opening->current_hash);
+	COLUMN(row, session_id, opening->id.bytes);
+	COLUMN(row, user_id, opening->user.bytes);
+	COLUMN(row, current_hash, opening->current_hash);
+	COLUMN(row, salt, opening->salt);
+	COLUMN(row, request_mac, opening->request_mac);
+	NUMBER(row, epoch, auth->epoch);
+	NUMBER(row, generation, 1);
+	set_times(state, row);
+	row->method = (char *)"password";
+	row->ip_address = (char *)sign_in->ip_address;
+	row->user_agent = (char *)sign_in->user_agent;
 	return ST_OK;
 }
 
-/* Settles the place of the attempt, whatever comes of it. */
+/* The session of this operation exists: a retry gets the same first token as long as it was not used. */
+static enum status resume_session(struct call *call, struct opening *opening)
+{
+	const struct session_state *state = call->run->state;
+	Session__Rows__Session *stored;
+	uint8_t hash[SHA256_SIZE];
+	enum status status = service_find_session(call, &opening->id, &stored);
+
+	if (status != ST_OK)
+		return status == ST_NOT_FOUND ? ST_ABORTED : status;
+	struct id user = id_from_bytes(stored->user_id);
+	if (!service_is_hash(stored->request_mac, opening->request_mac) || !id_equal(&user, &opening->user))
+		return call_fail(call, ST_CONFLICT, "", "The Idempotency-Key was used for another request");
+	refresh_derive_first(&state->keys, &call->project, &opening->id, stored->salt.data, &opening->token);
+	refresh_hash(&opening->token, hash);
+	if (service_session_is_over(stored, clock_wall_us()) || stored->epoch != opening->made.epoch ||
+	    !service_is_hash(stored->current_hash, hash))
+		return call_fail(call, ST_CONFLICT, "", "The session of this Idempotency-Key was used or has ended");
+	opening->row = stored;
+	return ST_OK;
+}
+
+static enum status write_session(struct call *call, const struct sign_in *sign_in, const struct opening *opening,
+                                 int64_t *ret_rows)
+{
+	const struct throttle_place *place = &sign_in->place;
+	struct packed event = service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_CREATED, opening->row,
+	                                            opening->row->method);
+	const struct sql_session_create params = {
+	    .session = opening->row,
+	    .known = BLOB(place->keys.known),
+	    .network = BLOB(place->keys.network),
+	    .day_us = DAY_US,
+	    .pair = BLOB(place->keys.pair),
+	    .user = BLOB(place->keys.user),
+	    .by_user = place->by_user,
+	};
+
+	return service_write(call, &sql_session_create, &params, &event, ret_rows);
+}
+
+/* Settles the place of the attempt, whatever comes of it. Signing comes before the insert: a session that was committed can then always
+ * be answered. */
 static enum status open_session(struct call *call, const struct sign_in *sign_in, const Identity__Authorization *auth,
                                 Session__TokenReply *reply)
 {
-	struct store store = service_session_store(call);
 	struct opening opening = {0};
-	struct packed event;
-	bool created = false;
-	enum status status = prepare_session(call, sign_in, auth, &opening);
+	int64_t created = 0;
+	enum status status = make_row(call, sign_in, auth, &opening);
 
-	if (status == ST_OK) {
-		event = service_session_event(call, EVENTS__EVENT_TYPE__EVENT_TYPE_SESSION_CREATED, &opening.row,
-		                              opening.row.method);
-		status = store_create_session(&store, &opening.row, &sign_in->place, &event, &created);
-	}
+	if (status == ST_OK)
+		status = service_mint(call, &opening.id, opening.row->expires_at_us, auth, &opening.access);
+	if (status == ST_OK)
+		status = write_session(call, sign_in, &opening, &created);
 	if (status != ST_OK) {
 		throttle_give_back(call, &sign_in->place, NULL);
 		goto out;
 	}
-	if (created)
-		call_committed(call);
-	else
-		status = resume_session(call, &store, &opening.row, &opening.token);
+	if (created == 0)
+		status = resume_session(call, &opening);
 	if (status == ST_OK)
-		status = service_answer_tokens(call, &opening.row, &opening.token, opening.access, reply);
+		status = service_answer_tokens(call, opening.row, &opening.token, opening.access, reply);
 out:
 	secret_wipe(&opening.token, sizeof(opening.token));
 	return status;

@@ -69,7 +69,7 @@ enum status refresh_parse(const struct refresh_keys *keys, const struct id *proj
 	size_t len = sizeof(bytes);
 	enum status status = ST_INVALID_TOKEN;
 
-	if (text == NULL || strnlen(text, REFRESH_TEXT_SIZE) >= REFRESH_TEXT_SIZE)
+	if (!text || strnlen(text, REFRESH_TEXT_SIZE) >= REFRESH_TEXT_SIZE)
 		return ST_INVALID_TOKEN;
 	if (strncmp(text, PREFIX, PREFIX_LEN) != 0)
 		return ST_INVALID_TOKEN;

@@ -4,12 +4,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/migrate.h"
+#include "json/message.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define PURGE_EVERY_US (60 * US_PER_SEC)
 #define PURGE_ROUNDS_MAX 100
+#define PURGE_ROWS 1000 /* of each kind, in one statement */
 #define SECRET_MIN_BYTES 32
 
 extern const struct migration session_migrations[];
@@ -29,33 +31,35 @@ static const struct cfg_item cfg_items[] = {
     {NULL, CFG_TEXT, NULL, 0, 0, NULL},
 };
 
-struct store service_session_store(const struct call *call)
+enum status service_find_session(struct call *call, const struct id *session, Session__Rows__Session **ret_row)
 {
-	return (struct store){call->run->db, call->arena, call->deadline_us, call->project};
+	struct sql_session_get_row found;
+	enum status status = call_one(call, &sql_session_get, &(struct sql_session_get){.session_id = session}, &found);
+
+	if (status != ST_OK)
+		return status;
+	if (found.session->salt.len != REFRESH_SALT_SIZE)
+		return ST_INTERNAL;
+	*ret_row = found.session;
+	return ST_OK;
 }
 
-Session__Session *service_show_session(struct call *call, const struct session_row *row)
+bool service_session_is_over(const Session__Rows__Session *row, int64_t now_us)
 {
-	Session__Session *shown = arena_alloc(call->arena, sizeof(*shown));
-	char *texts = arena_alloc(call->arena, 2 * ID_TEXT_SIZE);
+	return row->has_ended_at_us || row->expires_at_us <= now_us;
+}
 
-	if (shown == NULL || texts == NULL)
-		return NULL;
-	session__session__init(shown);
-	id_format("ses", &row->id, texts);
-	id_format("usr", &row->user, texts + ID_TEXT_SIZE);
-	shown->id = texts;
-	shown->user_id = texts + ID_TEXT_SIZE;
-	shown->has_created_at_us = true;
-	shown->created_at_us = row->created_at_us;
-	shown->has_last_used_at_us = true;
-	shown->last_used_at_us = row->last_used_at_us;
-	shown->has_expires_at_us = true;
-	shown->expires_at_us = row->expires_at_us;
-	shown->ip_address = (char *)row->ip_address;
-	shown->user_agent = (char *)row->user_agent;
-	shown->method = (char *)row->method;
-	return shown;
+bool service_is_hash(ProtobufCBinaryData column, const uint8_t hash[SHA256_SIZE])
+{
+	return column.len == SHA256_SIZE && secret_equal(column.data, hash, SHA256_SIZE);
+}
+
+enum status service_show_session(struct call *call, const Session__Rows__Session *row, Session__Session *ret_session)
+{
+	message_copy(&row->base, &ret_session->base);
+	ret_session->id = call_bytes_id_text(call, "ses", row->session_id);
+	ret_session->user_id = call_bytes_id_text(call, "usr", row->user_id);
+	return ret_session->id && ret_session->user_id ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
 enum status service_authorize(struct call *call, const struct id *user, Identity__Authorization **ret_auth)
@@ -98,72 +102,98 @@ enum status service_mint(struct call *call, const struct id *session, int64_t ex
 	return status;
 }
 
-enum status service_answer_tokens(struct call *call, const struct session_row *row, const struct refresh_token *token,
-                                  const Claims__MintReply *access, Session__TokenReply *reply)
+enum status service_answer_tokens(struct call *call, const Session__Rows__Session *row,
+                                  const struct refresh_token *token, const Claims__MintReply *access,
+                                  Session__TokenReply *reply)
 {
 	struct session_state *state = call->run->state;
 	char *text = arena_alloc(call->arena, REFRESH_TEXT_SIZE);
-	Session__Session *shown = service_show_session(call, row);
 
-	if (text == NULL || shown == NULL)
+	reply->session = arena_alloc(call->arena, sizeof(*reply->session));
+	if (!text || !reply->session)
 		return ST_RESOURCE_EXHAUSTED;
+	session__session__init(reply->session);
 	refresh_format(&state->keys, &call->project, token, text);
-	reply->access_token = access->access_token;
-	reply->has_expires_in = access->has_expires_in;
-	reply->expires_in = access->expires_in;
+	message_copy(&access->base, &reply->base);
 	reply->refresh_token = text;
 	reply->token_type = (char *)"Bearer";
-	reply->session = shown;
-	return ST_OK;
+	return service_show_session(call, row, reply->session);
 }
 
-enum status service_write(struct call *call, const struct db_stmt *stmt, const void *params, const struct packed *event)
+enum status service_write(struct call *call, const struct db_stmt *stmt, const void *params, const struct packed *event,
+                          int64_t *ret_rows)
 {
 	struct sql_scope scope = call_sql(call);
 	struct db_blob blob = {event ? event->data : NULL, event ? event->len : 0};
 	const struct db_effects effects = {.events = {&blob, event ? 1 : 0}, .revokes = event && event->revokes};
-	int64_t rows;
 
 	scope.effects = &effects;
 	if (event && !event->data)
 		return ST_RESOURCE_EXHAUSTED;
-	enum status status = sql_run(&scope, stmt, params, &rows);
-	if (status == ST_OK && event)
+	enum status status = sql_run(&scope, stmt, params, ret_rows);
+	if (status == ST_OK && event && *ret_rows > 0)
 		call_committed(call);
 	return status;
 }
 
-struct packed service_session_event(struct call *call, Events__EventType type, const struct session_row *row,
+enum status service_fill_event(struct call *call, const Session__Rows__Session *row, const char *reason,
+                               Events__Event *ret_event)
+{
+	ret_event->subject = call_bytes_id_text(call, "ses", row->session_id);
+	ret_event->user_id = call_bytes_id_text(call, "usr", row->user_id);
+	ret_event->has_epoch = true;
+	ret_event->epoch = row->epoch;
+	ret_event->reason = (char *)reason;
+	return ret_event->subject && ret_event->user_id ? ST_OK : ST_RESOURCE_EXHAUSTED;
+}
+
+struct packed service_session_event(struct call *call, Events__EventType type, const Session__Rows__Session *row,
                                     const char *reason)
 {
 	Events__Event event = EVENTS__EVENT__INIT;
-	char session_id[ID_TEXT_SIZE];
-	char user_id[ID_TEXT_SIZE];
 
-	id_format("ses", &row->id, session_id);
-	id_format("usr", &row->user, user_id);
 	event.has_type = true;
 	event.type = type;
-	event.subject = session_id;
-	event.user_id = user_id;
-	event.has_epoch = true;
-	event.epoch = row->epoch;
-	event.reason = (char *)reason;
+	if (service_fill_event(call, row, reason, &event) != ST_OK)
+		return (struct packed){0};
 	return call_event(call, &event);
 }
 
 /* ---- house-keeping: every replica purges; rows another one holds are skipped ---- */
+
+enum status service_purge(struct sql_scope *scope, bool *ret_more)
+{
+	const struct sql_purge_session sessions = {PURGE_ROWS};
+	const struct sql_purge_throttle counters = {PURGE_ROWS};
+	const struct sql_purge_known_network networks = {PURGE_ROWS, RULES_KNOWN_US};
+	const struct {
+		const struct db_stmt *stmt;
+		const void *params;
+	} purges[] = {
+	    {&sql_purge_session, &sessions}, {&sql_purge_throttle, &counters}, {&sql_purge_known_network, &networks}};
+	bool more = false;
+	int64_t rows;
+
+	for (size_t i = 0; i < sizeof(purges) / sizeof(purges[0]); i++) {
+		enum status status = sql_run(scope, purges[i].stmt, purges[i].params, &rows);
+		if (status != ST_OK)
+			return status;
+		more = more || rows >= PURGE_ROWS;
+	}
+	*ret_more = more;
+	return ST_OK;
+}
 
 static void purge(void *arg)
 {
 	struct process *run = arg;
 	struct session_state *state = run->state;
 	struct arena *arena = arena_new(1 << 20);
-	bool more = arena != NULL;
+	bool more = arena;
 
 	for (int round = 0; more && !state->stopping && round < PURGE_ROUNDS_MAX; round++) {
-		struct store store = {.db = run->db, .arena = arena};
-		enum status status = store_purge_sessions(&store, &more);
+		struct sql_scope scope = {.db = run->db, .arena = arena};
+		enum status status = service_purge(&scope, &more);
 		if (status != ST_OK) {
 			log_event(LOG_WARN, "purge of expired rows failed", "status", status_name(status), NULL);
 			break;
@@ -224,7 +254,7 @@ static void stop(struct process *run)
 {
 	struct session_state *state = run->state;
 
-	if (state == NULL)
+	if (!state)
 		return;
 	state->stopping = true;
 	loop_timer_free(&state->purge_timer);

@@ -1,6 +1,92 @@
--- Throttling: docs in README.md. One clock for all replicas, the database's.
+-- Sessions and their refresh families, the ledger's effect on them, failure counters (README.md, "Throttling").
+
+-- name: session_get read (session_id uuid) -> session Session
+SELECT {Session.columns} FROM session WHERE project_id = :project AND session_id = :session_id;
+
+-- name: session_create write (session Session, known bytea, network bytea, day_us int8, pair bytea, user bytea, by_user bool)
+-- No row: a session with this id exists, and none was made. The place of the sign-in is settled in either case: the network is known to the user now and
+-- its failures are forgotten.
+WITH w AS (INSERT INTO session (project_id, {Session.names}) VALUES (:project, {Session.values(session)})
+  ON CONFLICT (project_id, session_id) DO NOTHING RETURNING 1),
+k AS (INSERT INTO known_network AS known (project_id, login_key, network_key, seen_at_us)
+  SELECT :project, :known, :network, :session.created_at_us FROM w
+  ON CONFLICT (project_id, login_key, network_key) DO UPDATE SET seen_at_us = EXCLUDED.seen_at_us
+  WHERE known.seen_at_us < EXCLUDED.seen_at_us - :day_us),
+pair AS (DELETE FROM throttle WHERE project_id = :project AND key = :pair RETURNING 1),
+{user_place_back(:by_user)},
+{outbox}
+SELECT 1 FROM w;
+
+-- name: session_rotate write (session_id uuid, presented bytea, next bytea, salt bytea, now_us int8, expires_at_us int8, purge_at_us int8, epoch int8)
+-- Only while `presented` is current, the session lives and has the epoch.
+UPDATE session SET current_hash = :next, previous_hash = :presented, salt = :salt, generation = generation + 1,
+  rotated_at_us = :now_us, last_used_at_us = :now_us, expires_at_us = :expires_at_us, purge_at_us = :purge_at_us
+WHERE project_id = :project AND session_id = :session_id AND current_hash = :presented AND ended_at_us IS NULL
+  AND expires_at_us > :now_us AND epoch = :epoch;
+
+-- part: ended(condition)
+w AS (UPDATE session SET ended_at_us = :now_us, end_reason = :reason, purge_at_us = :purge_at_us
+  WHERE project_id = :project AND ended_at_us IS NULL AND $condition RETURNING 1)
+
+-- name: session_end write (session_id uuid, reason text, now_us int8, purge_at_us int8)
+-- By request: a live one.
+WITH {ended(session_id = :session_id AND expires_at_us > :now_us)}, {effects} SELECT 1 FROM w;
+
+-- name: session_close write (session_id uuid, reason text, now_us int8, purge_at_us int8)
+-- Because its user may nothing any more.
+WITH {ended(session_id = :session_id)}, {outbox} SELECT 1 FROM w;
+
+-- name: session_end_reused write (session_id uuid, reason text, now_us int8, purge_at_us int8, presented bytea, replay_us int8)
+-- Only while the presented hash is neither current nor the predecessor that was current after replay_us.
+WITH {ended(session_id = :session_id AND current_hash <> :presented
+    AND (previous_hash IS DISTINCT FROM :presented OR rotated_at_us < :replay_us))}, {outbox}
+SELECT 1 FROM w;
+
+-- name: session_end_all write (user_id uuid, epoch int8, reason text, now_us int8, purge_at_us int8)
+-- Those of a user that are older than the epoch.
+WITH {ended(user_id = :user_id AND epoch < :epoch)}, {effects} SELECT 1 FROM w;
+
+-- name: session_older read (user_id uuid, epoch int8) -> some bool
+-- Whether a session of the user that has not ended is older than the epoch.
+SELECT EXISTS (SELECT FROM session WHERE project_id = :project AND user_id = :user_id AND ended_at_us IS NULL AND epoch < :epoch);
+
+-- name: session_list read (user_id uuid, now_us int8, before_us int8, before uuid, limit int8) -> total int8, session Session
+-- Live ones, newest first. The total and the page in one read: the total comes even when the page is empty.
+SELECT t.total, {Session.columns(s)} FROM
+  (SELECT count(*)::int8 AS total FROM session WHERE project_id = :project AND user_id = :user_id AND ended_at_us IS NULL
+    AND expires_at_us > :now_us) t
+LEFT JOIN LATERAL
+  (SELECT * FROM session WHERE project_id = :project AND user_id = :user_id AND ended_at_us IS NULL
+    AND expires_at_us > :now_us AND (created_at_us, session_id) < (:before_us, :before)
+    ORDER BY created_at_us DESC, session_id DESC LIMIT :limit) s ON true
+ORDER BY s.created_at_us DESC, s.session_id DESC;
+
+-- name: follow_position read -> position int8
+SELECT position FROM follow_position WHERE name = 'users';
+
+-- name: follow_apply write (projects uuid[], users uuid[], epochs int8[], next int8, now_us int8, purge_at_us int8)
+-- Ends the sessions older than each user's epoch and moves the position, never back. It is not compared with the one that was read: the effect may be repeated,
+-- and whoever moves it to `next` has applied everything before.
+WITH e AS (UPDATE session SET ended_at_us = :now_us, end_reason = 'revoked', purge_at_us = :purge_at_us
+  FROM unnest(:projects, :users, :epochs) AS v (project_id, user_id, epoch)
+  WHERE session.project_id = v.project_id AND session.user_id = v.user_id AND session.ended_at_us IS NULL AND session.epoch < v.epoch)
+UPDATE follow_position SET position = :next WHERE name = 'users' AND position < :next;
+
+-- name: purge_session write (limit int8)
+-- At most so many rows that count for nothing; those another replica holds are skipped.
+DELETE FROM session WHERE (project_id, session_id) IN (SELECT project_id, session_id FROM session
+  WHERE purge_at_us <= {now_us} ORDER BY purge_at_us LIMIT :limit FOR UPDATE SKIP LOCKED);
+
+-- name: purge_throttle write (limit int8)
+DELETE FROM throttle WHERE (project_id, key) IN (SELECT project_id, key FROM throttle
+  WHERE purge_at_us <= {now_us} ORDER BY purge_at_us LIMIT :limit FOR UPDATE SKIP LOCKED);
+
+-- name: purge_known_network write (limit int8, known_us int8)
+DELETE FROM known_network WHERE (project_id, login_key, network_key) IN (SELECT project_id, login_key, network_key FROM known_network
+  WHERE seen_at_us <= {now_us} - :known_us ORDER BY seen_at_us LIMIT :limit FOR UPDATE SKIP LOCKED);
 
 -- part: now_us
+-- One clock for all replicas, the database's.
 (extract(epoch FROM now()) * 1000000)::int8
 
 -- part: hour_after(at_us)
@@ -52,12 +138,16 @@ by_user AS (INSERT INTO throttle AS t (project_id, key, kind, failures, since_us
   WHERE NOT ({counts(:clock_us)}) OR t.until_us <= EXCLUDED.last_us RETURNING 1)
 SELECT clock.us, blocked.until_us, known.yes, EXISTS (SELECT FROM pair), EXISTS (SELECT FROM by_user) FROM clock, blocked, known;
 
--- name: throttle_give_back write (pair bytea, user bytea, count_user bool)
+-- part: user_place_back(condition)
+-- Takes the failure of a place off the user's counter: after the pair's row was locked, which is called pair.
+u AS (UPDATE throttle SET failures = GREATEST(failures - 1, 0), until_us = 0
+  WHERE project_id = :project AND key = :user AND $condition AND (SELECT count(*) FROM pair) >= 0)
+
+-- name: throttle_give_back write (pair bytea, user bytea, by_user bool)
 -- Takes one failure off again. The place was given because nothing refused the attempt; without it nothing refuses the next one.
 WITH w AS (SELECT 1),
 pair AS (UPDATE throttle SET failures = GREATEST(failures - 1, 0), until_us = 0 WHERE project_id = :project AND key = :pair RETURNING 1),
-u AS (UPDATE throttle SET failures = GREATEST(failures - 1, 0), until_us = 0
-  WHERE project_id = :project AND key = :user AND :count_user AND (SELECT count(*) FROM pair) >= 0),
+{user_place_back(:by_user)},
 {outbox}
 SELECT 1;
 

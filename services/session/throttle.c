@@ -2,7 +2,6 @@
 #include "throttle.h"
 
 #include "service.h"
-#include "session_sql.gen.h"
 
 #include "base/log.h"
 
@@ -99,8 +98,6 @@ static enum status refuse(struct call *call, int64_t until_us, int64_t now_us)
 	                 call->retry_after_ms / 1000);
 }
 
-#define BLOB(bytes) ((struct db_blob){(bytes), sizeof(bytes)})
-
 static enum status ask(struct call *call, const struct throttle_keys *keys, struct sql_throttle_take_row *ret_answer)
 {
 	const struct session_state *state = call->run->state;
@@ -151,11 +148,11 @@ enum status throttle_take(struct call *call, const struct throttle_keys *keys, s
 enum status throttle_give_back(struct call *call, const struct throttle_place *place, const struct packed *event)
 {
 	const struct sql_throttle_give_back params = {
-	    .pair = BLOB(place->keys.pair), .user = BLOB(place->keys.user), .count_user = place->by_user};
-	int64_t deadline_us = call->deadline_us, enough_us = clock_monotonic_us() + GIVE_BACK_WITHIN_US;
+	    .pair = BLOB(place->keys.pair), .user = BLOB(place->keys.user), .by_user = place->by_user};
+	int64_t deadline_us = call->deadline_us, enough_us = clock_monotonic_us() + GIVE_BACK_WITHIN_US, rows;
 
 	call->deadline_us = deadline_us < enough_us ? enough_us : deadline_us;
-	enum status status = service_write(call, &sql_throttle_give_back, &params, event);
+	enum status status = service_write(call, &sql_throttle_give_back, &params, event, &rows);
 	call->deadline_us = deadline_us;
 	/* Not given back it counts as a failure until it is forgotten. */
 	if (status != ST_OK)
@@ -174,5 +171,7 @@ enum status throttle_record_failure(struct call *call, const struct throttle_pla
 	    .limit = state->limits.network_failures,
 	    .clock_us = RULES_CLOCK_US,
 	};
-	return service_write(call, &sql_throttle_record_failure, &params, event);
+	int64_t rows;
+
+	return service_write(call, &sql_throttle_record_failure, &params, event, &rows);
 }

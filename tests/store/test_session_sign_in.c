@@ -473,13 +473,30 @@ Test(session_store, ends_all_sessions_of_a_user)
 	cr_assert_eq(refresh(token, NULL), ST_OK, "a new session lives");
 }
 
-static struct store_revocation revocations[3];
+Test(session_store, a_user_without_sessions_has_all_of_them_ended)
+{
+	static Session__EndUserSessionsRequest request;
+
+	session__end_user_sessions_request__init(&request);
+	request.user_id = world.user_id;
+	for (int i = 0; i < 2; i++) {
+		struct job job = make_job(M_SESSION_END_USER_SESSIONS, NULL, &request.base);
+		job.call.keyed = i == 1;
+		run_jobs(&job, 1);
+		cr_assert_eq(job.status, ST_OK);
+		arena_free(&job.call.arena);
+		cr_assert_eq(ask_number("SELECT count(*) FROM operation"), i, "on record when it may come again");
+	}
+	cr_assert_eq(ask_number("SELECT count(*) FROM outbox"), 0);
+}
+
+static struct service_revocation revocations[3];
 static int64_t revocation_next;
 
 static enum status apply_revocations(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
 {
-	struct store store = service_session_store(call);
-	return store_apply_revocations(&store, revocations, 3, revocation_next, clock_wall_us());
+	struct sql_scope scope = call_sql(call);
+	return service_revoke(&scope, revocations, 3, revocation_next);
 }
 
 Test(session_store, applies_the_ledger_any_number_of_times)
@@ -488,9 +505,9 @@ Test(session_store, applies_the_ledger_any_number_of_times)
 	char token[REFRESH_TEXT_SIZE];
 
 	cr_assert_eq(sign_in("ann", "right", HOME, token), ST_OK);
-	revocations[0] = (struct store_revocation){world.project, world.user, world.epoch};
-	revocations[1] = (struct store_revocation){world.project, id_new(), INT64_MAX};
-	revocations[2] = (struct store_revocation){id_new(), world.user, INT64_MAX};
+	revocations[0] = (struct service_revocation){world.project, world.user, world.epoch};
+	revocations[1] = (struct service_revocation){world.project, id_new(), INT64_MAX};
+	revocations[2] = (struct service_revocation){id_new(), world.user, INT64_MAX};
 	for (int round = 0; round < 3; round++) {
 		revocation_next = round < 2 ? 10 + round : 5; /* the last one is a replica that is behind */
 		if (round == 1)
@@ -509,9 +526,9 @@ Test(session_store, applies_the_ledger_any_number_of_times)
 
 static enum status purge(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply)
 {
-	struct store store = service_session_store(call);
+	struct sql_scope scope = call_sql(call);
 	bool more = false;
-	return store_purge_sessions(&store, &more);
+	return service_purge(&scope, &more);
 }
 
 Test(session_store, purges_what_counts_for_nothing)

@@ -279,8 +279,10 @@ static void open_service(void)
 	    .write_lanes = 4,
 	    .statement_timeout_ms = 10000,
 	};
-	world.run = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
-	world.replica = (struct process){.loop = world.loop, .db = db_new(&options), .state = &world.state};
+	world.run = (struct process){
+	    .service = &session_service, .loop = world.loop, .db = db_new(&options), .state = &world.state};
+	world.replica = (struct process){
+	    .service = &session_service, .loop = world.loop, .db = db_new(&options), .state = &world.state};
 	memset(&world.state, 0, sizeof(world.state));
 	world.state.peer = answer_peer;
 	world.state.idle_us = 3600 * US_PER_SEC;
