@@ -111,12 +111,15 @@ purge_at_us = CASE WHEN {counts($clock_us)} THEN t.purge_at_us ELSE EXCLUDED.pur
 -- name: throttle_take write (pair bytea, user bytea, network bytea, known bytea, has_address bool, waits int8[], gentle_us int8, free int8,
 -- short_us int8, long_us int8, window_us int8, clock_us int8, known_us int8, known_failures int8, limit int8) ->
 -- now_us int8, until_us int8, known bool, by_pair bool, by_user bool
--- Counts one failure in advance where nothing refuses the attempt. blocked: what refuses it at a first look, without a lock or a write. pair and by_user
--- take the places; their conditions are decided under the lock of the row, so that of two attempts only one gets the last place. The user's counter is only
--- touched after the pair's, and every statement locks the two in this order: no deadlock.
+-- Counts one failure in advance where nothing refuses the attempt. met: a probe for each key; a plan without statistics would read the project. blocked:
+-- what refuses the attempt at a first look, without a lock or a write. pair and by_user take the places; their conditions are decided under the lock of the
+-- row, so that of two attempts only one gets the last place. The user's counter is only touched after the pair's, and every statement locks the two in this
+-- order: no deadlock.
 WITH clock AS (SELECT {now_us} AS us),
-live AS (SELECT t.kind, t.failures, t.until_us FROM throttle t, clock
-  WHERE t.project_id = :project AND t.key IN (:pair, :user, :network) AND t.purge_at_us > clock.us AND t.last_us <= clock.us + :clock_us),
+met AS (SELECT * FROM throttle WHERE project_id = :project AND key = :pair
+  UNION ALL SELECT * FROM throttle WHERE project_id = :project AND key = :user
+  UNION ALL SELECT * FROM throttle WHERE project_id = :project AND key = :network),
+live AS (SELECT met.kind, met.failures, met.until_us FROM met, clock WHERE met.purge_at_us > clock.us AND met.last_us <= clock.us + :clock_us),
 known AS (SELECT
   EXISTS (SELECT FROM known_network n, clock
     WHERE n.project_id = :project AND n.login_key = :known AND n.network_key = :network AND n.seen_at_us > clock.us - :known_us)
