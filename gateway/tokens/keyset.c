@@ -18,10 +18,13 @@
 #define STALE_US (600 * US_PER_SEC) /* so long while claims cannot be reached */
 #define NOW_US (500 * US_PER_MS)
 #define AGAIN_US (100 * US_PER_MS)
+#define NAP_US (2 * US_PER_MS)
+#define PATIENCE_US (1 * US_PER_SEC) /* with somebody else's reading */
 
 struct keyset {
 	atomic_int references;
 	atomic_flag refreshing; /* somebody reads its successor */
+	atomic_bool forgotten;  /* good for nothing any more */
 	struct id project;
 	int64_t read_at_us; /* monotonic; when the question was sent */
 	struct buf document;
@@ -51,7 +54,8 @@ void keysets_free(struct keysets **keysets)
 {
 	if (!*keysets)
 		return;
-	keysets_forget(*keysets, NULL);
+	for (size_t i = 0; i < SLOTS; i++)
+		keyset_release(&(*keysets)->slots[i]);
 	pthread_mutex_destroy(&(*keysets)->lock);
 	free(*keysets);
 	*keysets = NULL;
@@ -134,20 +138,18 @@ static void keysets_store(struct keysets *keysets, struct keyset *keys, uint64_t
 	keyset_release(&old);
 }
 
+/* They stay where they are, so that one request reads their successor and the others wait for it. */
 void keysets_forget(struct keysets *keysets, const struct id *project)
 {
 	size_t first = project ? keysets_slot(project) : 0, end = project ? first + 1 : SLOTS;
+	pthread_mutex_lock(&keysets->lock);
+	keysets->generation++;
 	for (size_t i = first; i < end; i++) {
-		pthread_mutex_lock(&keysets->lock);
 		struct keyset *keys = keysets->slots[i];
-		keysets->generation++;
 		if (keys && (!project || id_equal(&keys->project, project)))
-			keysets->slots[i] = NULL;
-		else
-			keys = NULL;
-		pthread_mutex_unlock(&keysets->lock);
-		keyset_release(&keys);
+			atomic_store(&keys->forgotten, true);
 	}
+	pthread_mutex_unlock(&keysets->lock);
 }
 
 /* Adds one JWK when it is an ES256 key with a point on the curve. */
@@ -223,6 +225,8 @@ enum keysets_state {
 static enum keysets_state keysets_judge(const struct keyset *keys, const struct keysets_want *want, int64_t asked_us)
 {
 	int64_t age_us = asked_us - keys->read_at_us;
+	if (atomic_load(&keys->forgotten))
+		return KEYSETS_LACKING;
 	if (want->kid && !keyset_find((void *)keys, &keys->project, want->kid))
 		return age_us <= 0 ? KEYSETS_GOOD : KEYSETS_LACKING;
 	if (want->now)
@@ -241,28 +245,52 @@ bool keysets_holds(struct keysets *keysets, const struct id *project)
 	return holds;
 }
 
-/* Held keys that lack a kid: until they may be read again, so that a flood of made-up ones waits its turn. */
-static void keysets_wait_turn(const struct keyset *keys)
+static void keysets_nap(int64_t us)
 {
-	int64_t left_us = keys->read_at_us + AGAIN_US - clock_monotonic_us();
-	struct timespec pause = {.tv_nsec = left_us * 1000};
-	if (left_us > 0)
-		nanosleep(&pause, NULL);
+	struct timespec pause = {.tv_sec = us / US_PER_SEC, .tv_nsec = us % US_PER_SEC * 1000};
+	nanosleep(&pause, NULL);
 }
 
-/* Reads the successor of stale keys, if nobody does; without one they stay good. Takes keys over. */
-static struct keyset *keysets_refresh(struct keysets *keysets, struct exchange *exchange, struct keyset *keys)
+/* Reads the successor of keys, which the caller has marked as refreshing. */
+static enum status keysets_succeed(struct keysets *keysets, struct exchange *exchange, struct keyset *keys,
+                                   struct keyset **ret_keys)
+{
+	enum status status = keysets_read(keysets, exchange, ret_keys);
+	atomic_flag_clear(&keys->refreshing); /* they stay when there is no successor, or it is too old already */
+	return status;
+}
+
+/* Stale keys stay good while one request reads their successor, and when it fails. */
+static enum status keysets_refresh(struct keysets *keysets, struct exchange *exchange, struct keyset **keys)
 {
 	struct keyset *fresh = NULL;
-	if (atomic_flag_test_and_set(&keys->refreshing))
-		return keys;
-	if (keysets_read(keysets, exchange, &fresh) == ST_OK) {
-		keyset_release(&keys);
-		return fresh;
+	if (atomic_flag_test_and_set(&(*keys)->refreshing))
+		return ST_OK;
+	if (keysets_succeed(keysets, exchange, *keys, &fresh) != ST_OK) {
+		exchange->failure = (struct failure){0};
+		return ST_OK;
 	}
-	exchange->failure = (struct failure){0};
-	atomic_flag_clear(&keys->refreshing);
-	return keys;
+	keyset_release(keys);
+	*keys = fresh;
+	return ST_OK;
+}
+
+/* Held keys that do not answer the question are read again by one request, at most every 100 ms: a flood of made-up kids, or of tokens of
+ * a key that was withdrawn, waits for it. ST_ABORTED: look again. */
+static enum status keysets_replace(struct keysets *keysets, struct exchange *exchange, struct keyset **keys)
+{
+	struct keyset *fresh = NULL;
+	int64_t left_us = atomic_load(&(*keys)->forgotten) ? 0 : (*keys)->read_at_us + AGAIN_US - clock_monotonic_us();
+	if (left_us > 0 || atomic_flag_test_and_set(&(*keys)->refreshing)) {
+		keysets_nap(left_us > 0 ? left_us : NAP_US);
+		return ST_ABORTED;
+	}
+	enum status status = keysets_succeed(keysets, exchange, *keys, &fresh);
+	if (status != ST_OK)
+		return status;
+	keyset_release(keys);
+	*keys = fresh;
+	return ST_OK;
 }
 
 enum status keysets_get(struct keysets *keysets, struct exchange *exchange, const struct keysets_want *want,
@@ -270,20 +298,24 @@ enum status keysets_get(struct keysets *keysets, struct exchange *exchange, cons
 {
 	const struct id *project = &exchange->caller.project;
 	int64_t asked_us = clock_monotonic_us();
-	struct keyset *keys = keysets_cached(keysets, project);
-	enum keysets_state state = keys ? keysets_judge(keys, want, asked_us) : KEYSETS_LACKING;
-	if (keys && state == KEYSETS_LACKING) {
-		keysets_wait_turn(keys);
+	for (;;) {
+		struct keyset *keys = keysets_cached(keysets, project);
+		if (!keys || clock_monotonic_us() - asked_us > PATIENCE_US) {
+			keyset_release(&keys);
+			return keysets_read(keysets, exchange, ret_keys);
+		}
+		enum keysets_state state = keysets_judge(keys, want, asked_us);
+		enum status status = ST_OK;
+		if (state == KEYSETS_STALE)
+			status = keysets_refresh(keysets, exchange, &keys);
+		else if (state == KEYSETS_LACKING)
+			status = keysets_replace(keysets, exchange, &keys);
+		if (status == ST_OK) {
+			*ret_keys = keys;
+			return ST_OK;
+		}
 		keyset_release(&keys);
-		keys = keysets_cached(keysets, project); /* another may have read them meanwhile */
-		state = keys ? keysets_judge(keys, want, asked_us) : KEYSETS_LACKING;
+		if (status != ST_ABORTED)
+			return status;
 	}
-	if (state == KEYSETS_STALE)
-		keys = keysets_refresh(keysets, exchange, keys);
-	if (state != KEYSETS_LACKING) {
-		*ret_keys = keys;
-		return ST_OK;
-	}
-	keyset_release(&keys);
-	return keysets_read(keysets, exchange, ret_keys);
 }

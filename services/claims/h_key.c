@@ -1,4 +1,4 @@
-/* Signing keys: the public set, the list, rotation. */
+/* Signing keys: the public set, the list, rotation, withdrawal. */
 #include "service.h"
 
 #include "base/clock.h"
@@ -173,4 +173,49 @@ static enum status rotate_try(struct change *change)
 enum status h_rotate_signing_key(struct call *call, const Common__Empty *request, Claims__SigningKey *reply)
 {
 	return change_run(call, request, reply, rotate_try, NULL);
+}
+
+/* ---- withdrawal ---- */
+
+static const Claims__Rows__SigningKey *key_named(const struct key_set *set, const char *kid)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (strcmp(set->rows[i].key->kid, kid) == 0)
+			return set->rows[i].key;
+	}
+	return NULL;
+}
+
+/* The next key need not be published long enough: tokens that some verifiers do not know yet are better than tokens that anyone may have
+ * signed. */
+static enum status withdraw_try(struct change *change)
+{
+	struct call *call = change->call;
+	const Claims__WithdrawSigningKeyRequest *request = change->request;
+	struct sealed_key made;
+	struct key_set set;
+	enum status status = read_keys(call, &call->project, true, &set);
+	if (status != ST_OK)
+		return status;
+	const Claims__Rows__SigningKey *gone = key_named(&set, request->kid), *next = key_in_state(&set, "next");
+	if (!gone)
+		return call_fail(call, ST_NOT_FOUND, "kid", "There is no such key.");
+	status = keyring_generate(claims_state(call)->keyring, &call->project, &made);
+	if (status != ST_OK)
+		return status;
+	Claims__Rows__SigningKey key = claims_key_row(&made, "next", clock_wall_us());
+	change_event(change, EVENTS__EVENT_TYPE__EVENT_TYPE_SIGNING_KEY_WITHDRAWN, gone->kid, 0)->has_version = false;
+	if (strcmp(gone->state, "active") != 0)
+		return change_write(change, &sql_signing_key_drop, &(struct sql_signing_key_drop){gone->kid, &key});
+	if (!next)
+		return ST_ABORTED;
+	/* Retired in 1970: whatever a replica's clock says, it is over. */
+	return change_write(change, &sql_signing_key_replace,
+	                    &(struct sql_signing_key_replace){gone->kid, next->kid, 0, &key});
+}
+
+enum status h_withdraw_signing_key(struct call *call, const Claims__WithdrawSigningKeyRequest *request,
+                                   Common__Empty *reply)
+{
+	return change_run(call, request, reply, withdraw_try, NULL);
 }

@@ -44,6 +44,14 @@ gone AS (DELETE FROM signing_key k USING w
 {effects}
 SELECT 1 FROM w;
 
+-- name: signing_key_drop write (kid text, key SigningKey)
+-- A key that does not sign is gone; where it was the next one, `key` is it now.
+WITH w AS (DELETE FROM signing_key WHERE project_id = :project AND kid = :kid AND state <> 'active' RETURNING project_id, state),
+n AS (INSERT INTO signing_key (project_id, {SigningKey.names})
+  SELECT project_id, {SigningKey.values(key)} FROM w WHERE state = 'next'),
+{effects}
+SELECT 1 FROM w;
+
 -- name: claims_position read -> position int8
 SELECT position FROM follow_position WHERE name = 'ledger';
 

@@ -310,12 +310,42 @@ Test(claims_store, rotation_keeps_the_old_key_for_a_while)
 	fixture_free(&f);
 }
 
+static enum status drop_key(struct fixture *f, const char *kid)
+{
+	struct sealed_key made;
+	struct id operation = id_new();
+	cr_assert_eq(keyring_generate(f->keyring, &f->project, &made), ST_OK);
+	Claims__Rows__SigningKey key = claims_key_row(&made, "next", clock_wall_us());
+	struct sql_signing_key_drop params = {kid, &key};
+	return change(f, &operation, &sql_signing_key_drop, &params);
+}
+
+Test(claims_store, a_withdrawn_key_is_gone)
+{
+	struct fixture f = fixture_new();
+	int64_t now_us = clock_wall_us();
+	struct sql_signing_key_list_row *rows;
+	struct key_pair first = keys_new(&f), keys = first;
+	cr_assert_eq(drop_key(&f, first.active.kid), ST_ABORTED, "the active one is replaced");
+	cr_assert_eq(replace(&f, &keys, now_us, 0), ST_OK);
+	cr_assert_eq(list(&f, 1, &rows), 2, "over for every clock");
+	cr_assert(key_is(&rows[0], &first.next, "active") && key_is(&rows[1], &keys.next, "next"));
+	cr_assert_eq(drop_key(&f, keys.next.kid), ST_OK);
+	cr_assert_eq(list(&f, now_us, &rows), 2);
+	cr_assert(key_is(&rows[0], &first.next, "active") && strcmp(rows[1].key->state, "next") == 0);
+	cr_assert_str_neq(rows[1].key->kid, keys.next.kid, "another one is published");
+	cr_assert_eq(drop_key(&f, keys.next.kid), ST_ABORTED);
+	cr_assert_eq(drop_key(&f, first.active.kid), ST_OK, "a retired one");
+	cr_assert_eq(sql_count(&f, "signing_key"), 2);
+	fixture_free(&f);
+}
+
 #define RACERS 4
 #define RACE_ROUNDS 20
 
 struct racer {
 	struct id project;
-	int rotated;
+	int rotated, dropped;
 };
 
 /* The keys as they are now; only their names matter. */
@@ -340,20 +370,22 @@ static void *race(void *arg)
 	for (int i = 0; i < RACE_ROUNDS; i++) {
 		int64_t now_us = clock_wall_us();
 		struct key_pair keys = keys_now(&f);
-		enum status status = replace(&f, &keys, now_us, now_us + 60 * US_PER_SEC);
+		bool withdraws = i % 4 == 3;
+		enum status status =
+		    withdraws ? drop_key(&f, keys.next.kid) : replace(&f, &keys, now_us, now_us + 60 * US_PER_SEC);
 		cr_assert(status == ST_OK || status == ST_ABORTED, "%s", status_name((int)status));
-		racer->rotated += status == ST_OK;
+		*(withdraws ? &racer->dropped : &racer->rotated) += status == ST_OK;
 	}
 	fixture_free(&f);
 	return NULL;
 }
 
-Test(claims_store, replicas_may_rotate_at_once)
+Test(claims_store, replicas_may_rotate_and_withdraw_at_once)
 {
 	struct fixture f = fixture_new();
 	struct racer racers[RACERS];
 	pthread_t threads[RACERS];
-	int rotated = 0;
+	int rotated = 0, dropped = 0;
 	for (int i = 0; i < RACERS; i++) {
 		racers[i] = (struct racer){.project = f.project};
 		cr_assert_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
@@ -361,10 +393,12 @@ Test(claims_store, replicas_may_rotate_at_once)
 	for (int i = 0; i < RACERS; i++) {
 		pthread_join(threads[i], NULL);
 		rotated += racers[i].rotated;
+		dropped += racers[i].dropped;
 	}
-	cr_assert_geq(rotated, RACE_ROUNDS);
-	cr_assert_eq(sql_count(&f, "outbox"), rotated);
-	cr_assert_eq(sql_count(&f, "signing_key"), rotated + 2, "the first two, and one for each rotation");
+	cr_assert_geq(rotated, RACE_ROUNDS / 2);
+	cr_assert_gt(dropped, 0);
+	cr_assert_eq(sql_count(&f, "outbox"), rotated + dropped);
+	cr_assert_leq(sql_count(&f, "signing_key"), rotated + 2, "the first two, and one for each rotation");
 	keys_now(&f);
 	fixture_free(&f);
 }

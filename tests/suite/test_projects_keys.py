@@ -107,7 +107,7 @@ SCOPES = [
     (["users:read"], {"GET /v1/users": 200, "POST /v1/users": 403, "GET /v1/keys": 403, "GET /v1/events": 403}),
     (["users:*"], {"GET /v1/users": 200, "POST /v1/users": 201, "GET /v1/keys": 403, "GET /v1/audit/verify": 403}),
     (["events:read", "audit:read"], {"GET /v1/users": 403, "GET /v1/events": 200, "GET /v1/audit/verify": 200}),
-    (["keys:read"], {"GET /v1/keys": 200, "GET /v1/signing-keys": 200, "POST /v1/signing-keys/rotate": 403}),
+    (["keys:read"], {"GET /v1/keys": 200, "GET /v1/signing-keys": 200, "POST /v1/signing-keys/rotate": 403, "DELETE /v1/signing-keys/x": 403}),
     (["*"], {"GET /v1/users": 200, "POST /v1/users": 201, "GET /v1/keys": 200, "GET /v1/events": 200}),
 ]
 
@@ -260,7 +260,8 @@ def neighbours(suite):
     good(b.put(f"/v1/users/{user['id']}/claims", {"claims": {"plan": "gold"}}))
     key, code = new_key(b), unique("role")
     made(b.post("/v1/roles", {"code": code}))
-    return a, b, {"code": code, "user_id": user["id"], "session_id": tokens["session"]["id"], "key_id": key["id"], "tokens": tokens,
+    kid = good(b.get("/v1/signing-keys"))["data"][0]["kid"]
+    return a, b, {"code": code, "kid": kid, "user_id": user["id"], "session_id": tokens["session"]["id"], "key_id": key["id"], "tokens": tokens,
                   "email": user["email"], "key": key}
 
 
@@ -268,7 +269,7 @@ def state_of(suite, b, has):
     """Everything of B that a stranger could have changed."""
     suite.settle()
     user = "/v1/users/" + has["user_id"]
-    paths = [user, user + "/claims", user + "/sessions", "/v1/keys", "/v1/users", "/v1/attribute-schema", "/v1/roles"]
+    paths = [user, user + "/claims", user + "/sessions", "/v1/keys", "/v1/users", "/v1/attribute-schema", "/v1/roles", "/v1/signing-keys"]
     return [good(b.get(path)) for path in paths] + [head(b)]
 
 
@@ -285,7 +286,7 @@ def test_ids_of_another_project_are_ids_of_nothing(suite, neighbours, method, pa
     head_of_a = head(a)
     body = BODIES.get(f"{method} {path}", {} if method in ("POST", "PUT", "PATCH") else None)
     theirs = path.format(**has)
-    nobodys = path.format(**{name: stranger_to(has[name]) for name in ("user_id", "session_id", "key_id", "code")})
+    nobodys = path.format(**{name: stranger_to(has[name]) for name in ("user_id", "session_id", "key_id", "code", "kid")})
     answer = answer_of(a.call(method, theirs, body))
     assert answer == answer_of(a.call(method, nobodys, body))
     assert answer[0] == 404, answer

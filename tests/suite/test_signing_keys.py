@@ -1,11 +1,14 @@
-"""Signing keys: rotation under the eyes of verifiers that keep copies of the key set; the set itself."""
+"""Signing keys: rotation under the eyes of verifiers that keep copies of the key set, withdrawal, the set itself."""
 import http.client
+import os
 import re
+import signal
+import time
 
 import jwt
 import pytest
 from denizen import Client, eventually
-from helpers import events, good, head, is_active, made, new_session, refresh, refused
+from helpers import at_once, events, good, head, is_active, made, new_session, refresh, refused
 from test_sessions import uuid_of
 from test_tokens import key_set, verified
 
@@ -29,6 +32,18 @@ def pass_time(suite, client, seconds=AHEAD_SEC):
     """Moves the publication of the project's keys into the past, instead of waiting."""
     suite.psql(f"UPDATE claims.signing_key SET created_at_us = created_at_us - {seconds * 1000000} "
                f"WHERE project_id = '{uuid_of(client.project_id)}'")
+
+
+@pytest.fixture()
+def nobody(suite):
+    client = Client(suite.port)
+    yield client
+    client.close()
+
+
+def reads_of_sets(nobody):
+    found = re.findall(r'^denizen_call_seconds_count\{[^}]*method="GetJwks"[^}]*\} (\d+)', nobody.get("/metrics").body.decode(), re.M)
+    return sum(map(int, found))
 
 
 # ---- rotation
@@ -81,6 +96,96 @@ def test_a_key_does_not_sign_before_every_copy_has_it(suite, fresh):
     refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
     pass_time(suite, fresh, 60)
     assert made(fresh.post("/v1/signing-keys/rotate"))["kid"] == next(kid for kid, state in held.items() if state == "next")
+
+
+# ---- withdrawal
+
+
+def withdraw(client, kid, **options):
+    return client.delete("/v1/signing-keys/" + kid, **options)
+
+
+def test_a_withdrawn_key_is_dead_everywhere_within_a_second(suite, fresh):
+    _, old = new_session(fresh)
+    assert is_active(fresh, old["access_token"]) and is_active(fresh, old["access_token"]), "verified, and remembered"
+    suite.settle()
+    before, next_kid = head(fresh), kid_in(fresh, "next")
+    good(withdraw(fresh, kid_of(old)), 204)
+    eventually(lambda: not is_active(fresh, old["access_token"]), 1)
+    eventually(lambda: kid_of(old) not in {key["kid"] for key in key_set(fresh)}, 1)
+    assert kid_of(old) not in states(fresh) and kid_in(fresh, "active") == next_kid and kid_in(fresh, "next") != next_kid
+    new = good(refresh(fresh, old["refresh_token"]))
+    assert kid_of(new) == next_kid and is_active(fresh, new["access_token"])
+    verified(fresh, suite, new["access_token"])
+    suite.settle()
+    entry, = [entry["event"] for entry in events(fresh, before) if entry["event"]["type"].startswith("signing_key")]
+    assert entry["type"] == "signing_key_withdrawn" and entry["subject"] == kid_of(old)
+
+
+def test_a_retiring_key_is_withdrawn_alone(suite, fresh):
+    _, old = new_session(fresh)
+    made(fresh.post("/v1/signing-keys/rotate"))
+    new = good(refresh(fresh, old["refresh_token"]))
+    assert is_active(fresh, old["access_token"]) and is_active(fresh, new["access_token"])
+    held = states(fresh)
+    good(withdraw(fresh, kid_of(old)), 204)
+    eventually(lambda: not is_active(fresh, old["access_token"]), 1)
+    assert is_active(fresh, new["access_token"])
+    assert states(fresh) == {kid: state for kid, state in held.items() if kid != kid_of(old)}
+
+
+def test_a_withdrawn_next_key_has_a_successor_that_is_published_first(fresh):
+    new_session(fresh)
+    gone, active = kid_in(fresh, "next"), kid_in(fresh, "active")
+    good(withdraw(fresh, gone), 204)
+    assert gone not in states(fresh) and kid_in(fresh, "active") == active and len(states(fresh)) == 2
+    refused(fresh.post("/v1/signing-keys/rotate"), 409, "conflict")
+
+
+def test_what_cannot_be_withdrawn(suite, fresh, project):
+    new_session(fresh)
+    kid = kid_in(fresh, "active")
+    new_session(project)
+    for client, name in ((project, kid), (fresh, kid[:-1]), (fresh, "x" * 43), (fresh, "%00"), (fresh, "x" * 2000)):
+        reply = withdraw(client, name)
+        assert reply.status in (400, 404) and kid in states(fresh), reply
+    keyed = {"Idempotency-Key": "withdraw-" + kid}
+    good(withdraw(fresh, kid, headers=keyed), 204)
+    good(withdraw(fresh, kid, headers=keyed), 204)
+    refused(withdraw(fresh, kid), 404, "not_found", "kid")
+    assert len(states(fresh)) == 2
+
+
+def test_a_withdrawn_key_is_dead_while_the_ledger_stands_still(suite, fresh):
+    _, old = new_session(fresh)
+    assert is_active(fresh, old["access_token"])
+    audit = suite.pid("audit.1")
+    os.kill(audit, signal.SIGSTOP)
+    try:
+        good(withdraw(fresh, kid_of(old)), 204)
+        eventually(lambda: not is_active(fresh, old["access_token"]), 2)
+        new = good(refresh(fresh, old["refresh_token"]))
+        assert is_active(fresh, new["access_token"]) and not is_active(fresh, old["access_token"])
+    finally:
+        os.kill(audit, signal.SIGCONT)
+    suite.settle()
+    assert is_active(fresh, new["access_token"]) and not is_active(fresh, old["access_token"])
+
+
+def test_a_flood_of_dead_tokens_reads_the_keys_now_and_then(suite, fresh, nobody):
+    _, old = new_session(fresh)
+    good(withdraw(fresh, kid_of(old)), 204)
+    eventually(lambda: not is_active(fresh, old["access_token"]), 1)
+    before, started = reads_of_sets(nobody), time.monotonic()
+
+    def ask(_):
+        client = Client(suite.port, key=fresh.key)
+        answers = [is_active(client, old["access_token"]) for _ in range(5)]
+        client.close()
+        return answers
+
+    assert not any(any(answers) for answers in at_once(40, ask))
+    assert reads_of_sets(nobody) - before <= (time.monotonic() - started) * 10 + 2
 
 
 # ---- verifiers that keep the set
@@ -156,13 +261,6 @@ def path_of(client):
     return f"/v1/projects/{client.project_id}/jwks.json"
 
 
-@pytest.fixture()
-def nobody(suite):
-    client = Client(suite.port)
-    yield client
-    client.close()
-
-
 def test_anyone_may_keep_the_set(suite, fresh, nobody):
     new_session(fresh)
     reply = nobody.get(path_of(fresh))
@@ -193,11 +291,6 @@ def test_head_tells_what_get_would(suite, fresh, nobody):
         assert head_reply.getheader("ETag") == reply.headers["etag"]
         assert head_reply.getheader("Cache-Control") == reply.headers["cache-control"]
     connection.close()
-
-
-def reads_of_sets(nobody):
-    found = re.findall(r'^denizen_call_seconds_count\{[^}]*method="GetJwks"[^}]*\} (\d+)', nobody.get("/metrics").body.decode(), re.M)
-    return sum(map(int, found))
 
 
 def test_nobody_reaches_the_database_by_asking_for_the_set(suite, fresh, nobody):
