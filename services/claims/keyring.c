@@ -121,3 +121,22 @@ enum status keyring_open(struct keyring *keyring, const struct id *project, cons
 	*ret_key = slot->key;
 	return ST_OK;
 }
+
+enum status keyring_reseal(const struct keyring *from, const struct keyring *to, const struct id *project,
+                           struct sealed_key *key)
+{
+	uint8_t d[JWT_COORDINATE_SIZE], aad[AAD_SIZE];
+	size_t aad_len = aad_write(project, key->kid, aad);
+	struct secret_piece sealed = {key->sealed, sizeof(key->sealed)}, plain = {d, sizeof(d)};
+	enum status status = ST_ALREADY_EXISTS;
+	if (secret_open(to->kek, aad, aad_len, &sealed, d) == ST_OK)
+		goto out;
+	status = ST_INTERNAL;
+	if (secret_open(from->kek, aad, aad_len, &sealed, d) != ST_OK)
+		goto out;
+	secret_seal(to->kek, aad, aad_len, &plain, key->sealed);
+	status = ST_OK;
+out:
+	secret_wipe(d, sizeof(d));
+	return status;
+}

@@ -34,3 +34,8 @@ MUST_USE enum status keyring_generate(const struct keyring *keyring, const struc
  * calls again. ST_INTERNAL when it was sealed under another key-encryption key or for another row. */
 MUST_USE enum status keyring_open(struct keyring *keyring, const struct id *project, const struct sealed_key *sealed,
                                   const struct jwt_key **ret_key);
+
+/* Seals the private number of `key` (its kid and sealed part are read) for `to` instead of `from`. ST_ALREADY_EXISTS when `to` opens it as
+ * it is; ST_INTERNAL when neither does. */
+MUST_USE enum status keyring_reseal(const struct keyring *from, const struct keyring *to, const struct id *project,
+                                    struct sealed_key *key);

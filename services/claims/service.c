@@ -217,6 +217,8 @@ static enum status claims_start(struct process *run)
 	return follow_start(&options) ? ST_OK : ST_INTERNAL;
 }
 
+static const struct process_command claims_commands[] = {{"rekey", claims_rekey}, {NULL, NULL}};
+
 const struct service claims_service = {
     .name = "claims",
     .handlers = claims_handlers,
@@ -224,4 +226,5 @@ const struct service claims_service = {
     .migrations = claims_migrations,
     .start = claims_start,
     .stop = claims_stop,
+    .commands = claims_commands,
 };

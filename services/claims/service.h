@@ -26,3 +26,9 @@ Claims__Rows__SigningKey claims_key_row(const struct sealed_key *key, const char
 
 /* Gives the scope's project the key that signs and the next one, as far as it lacks them. */
 MUST_USE enum status claims_ensure_keys(const struct claims_state *state, struct sql_scope *scope);
+
+/* The command `rekey --old FILE --new FILE` (rekey.c). */
+int claims_rekey(struct cfg *cfg, int argc, char **argv);
+/* Seals the private part of every signing key under the key-encryption key in new_file; what opens under it already stays. All or nothing,
+ * said on standard error. Returns the exit status. */
+int claims_rekey_run(const char *conninfo, const char *old_file, const char *new_file);

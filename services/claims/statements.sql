@@ -52,6 +52,16 @@ n AS (INSERT INTO signing_key (project_id, {SigningKey.names})
 {effects}
 SELECT 1 FROM w;
 
+-- name: signing_key_sealed read (after_project uuid, after_kid text, limit int8) -> project_id uuid, kid text, sealed_private bytea
+-- The private parts of all projects, for rekey.
+SELECT project_id, kid, sealed_private FROM signing_key
+WHERE (project_id, kid) > (:after_project, :after_kid) AND sealed_private IS NOT NULL ORDER BY project_id, kid LIMIT :limit;
+
+-- name: signing_key_reseal write (projects uuid[], kids text[], old bytea[], new bytea[])
+-- The same private parts under another key, where they are still what was read.
+UPDATE signing_key k SET sealed_private = n.new FROM unnest(:projects, :kids, :old, :new) AS n (project_id, kid, old, new)
+WHERE k.project_id = n.project_id AND k.kid = n.kid AND k.sealed_private = n.old;
+
 -- name: claims_position read -> position int8
 SELECT position FROM follow_position WHERE name = 'ledger';
 
