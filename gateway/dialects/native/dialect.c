@@ -1,13 +1,12 @@
 /* The native API: routes straight from the method table, JSON by field descriptor, RFC 9457 problem documents. */
 #include "../dialect.h"
 
+#include "http/pairs.h"
 #include "http/problem.h"
-#include "json/pbjson.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* Fields that only path, headers or the key may set. */
 static const char *const reserved_fields[] = {"if_match_version", "null_fields", "project_id"};
@@ -35,21 +34,6 @@ static enum status native_fail_json(struct exchange *exchange, const struct pbjs
 	return http_fail(exchange, ST_INVALID_ARGUMENT, error->field, error->reason);
 }
 
-static bool native_json_type(const char *type)
-{
-	static const char json[] = "application/json";
-	if (type == NULL || strncasecmp(type, json, sizeof(json) - 1) != 0)
-		return false;
-	type += sizeof(json) - 1;
-	type += strspn(type, " \t");
-	if (*type == '\0')
-		return true;
-	if (*type++ != ';')
-		return false;
-	type += strspn(type, " \t");
-	return strcasecmp(type, "charset=utf-8") == 0 || strcasecmp(type, "charset=\"utf-8\"") == 0;
-}
-
 /* A body of JSON becomes the message; one that may be absent is the empty object then. */
 static enum status native_map_body(struct exchange *exchange, const char *const *skip, ProtobufCMessage **ret_request)
 {
@@ -63,7 +47,7 @@ static enum status native_map_body(struct exchange *exchange, const char *const 
 	if (len == 0) {
 		json = "{}";
 		len = 2;
-	} else if (!native_json_type(http_header_find(&exchange->request, "Content-Type"))) {
+	} else if (!pairs_type_is(http_header_find(&exchange->request, "Content-Type"), "application/json")) {
 		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
 		                 "The Content-Type must be application/json");
 	}
@@ -71,64 +55,16 @@ static enum status native_map_body(struct exchange *exchange, const char *const 
 	return status == ST_OK ? ST_OK : native_fail_json(exchange, &error);
 }
 
-static bool native_listed(const char *const *list, const char *name)
-{
-	for (; *list != NULL; list++) {
-		if (strcmp(*list, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Whether an earlier parameter of the query has the same name, as far as `query` reaches. */
-static bool native_query_seen(const char *query, const char *end, const char *name, size_t name_len)
-{
-	while (query < end) {
-		size_t len = strcspn(query, "&");
-		if (strncmp(query, name, name_len) == 0 && (query[name_len] == '=' || len == name_len))
-			return true;
-		query += len + 1;
-	}
-	return false;
-}
-
-static enum status native_map_pair(struct exchange *exchange, const char *const *skip, ProtobufCMessage *request,
-                                   const char *pair, size_t pair_len)
-{
-	const char *equals = memchr(pair, '=', pair_len);
-	size_t name_len = equals != NULL ? (size_t)(equals - pair) : pair_len;
-	const char *name = http_decode(exchange->arena, pair, name_len, true);
-	const char *value =
-	    equals == NULL ? "" : http_decode(exchange->arena, equals + 1, pair_len - name_len - 1, true);
-	struct pbjson_error error = {0};
-	if (name == NULL || value == NULL)
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name,
-		                 "The parameter is not valid percent-encoded UTF-8");
-	const ProtobufCFieldDescriptor *field = native_field(request->descriptor, name);
-	bool repeated = field != NULL && field->label == PROTOBUF_C_LABEL_REPEATED;
-	if (native_listed(skip, name))
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "There is no such parameter");
-	if (!repeated && native_query_seen(exchange->request.query, pair, pair, name_len))
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "The parameter is given twice");
-	enum status status = pbjson_set(request, name, value, exchange->arena, &error);
-	if (status == ST_NOT_FOUND)
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name, "There is no such parameter");
-	if (status != ST_OK)
-		return http_fail(exchange, ST_INVALID_ARGUMENT, name, error.reason);
-	return ST_OK;
-}
-
 static enum status native_map_query(struct exchange *exchange, const char *const *skip, ProtobufCMessage *request)
 {
-	for (const char *pair = exchange->request.query; pair != NULL && *pair != '\0';) {
-		size_t len = strcspn(pair, "&");
-		enum status status = len == 0 ? ST_OK : native_map_pair(exchange, skip, request, pair, len);
-		if (status != ST_OK)
-			return status;
-		pair += len;
-		pair += *pair == '&';
-	}
-	return ST_OK;
+	const struct pbjson_rules rules = {.skip = skip};
+	const char *query = exchange->request.query ? exchange->request.query : "";
+	struct pbjson_error error = {0};
+	struct pairs pairs;
+	enum status status = pairs_read(query, strlen(query), exchange->arena, &pairs, &error);
+	if (status == ST_OK)
+		status = pairs_to_message(&pairs, &rules, request, exchange->arena, &error);
+	return status == ST_OK ? ST_OK : native_fail_json(exchange, &error);
 }
 
 static enum status native_refuse_query(struct exchange *exchange)
