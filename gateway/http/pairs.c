@@ -109,6 +109,16 @@ static bool made_of(const char *text, size_t len, bool (*allowed)(unsigned char 
 	return true;
 }
 
+static bool name_valid(const char *name, size_t len)
+{
+	return len > 0 && len <= PAIRS_NAME_MAX_BYTES && made_of(name, len, token_char);
+}
+
+bool pairs_cookie_valid(const char *name, const char *value)
+{
+	return name_valid(name, strlen(name)) && made_of(value, strlen(value), cookie_octet);
+}
+
 static bool blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -126,7 +136,7 @@ static enum status read_cookie(const char *piece, size_t len, struct arena *aren
 		len--;
 	const char *equals = memchr(piece, '=', len);
 	size_t name_len = equals ? (size_t)(equals - piece) : 0;
-	if (name_len == 0 || name_len > PAIRS_NAME_MAX_BYTES || !made_of(piece, name_len, token_char))
+	if (!name_valid(piece, name_len))
 		return ST_OK;
 	const char *value = equals + 1;
 	size_t value_len = len - name_len - 1;

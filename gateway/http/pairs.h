@@ -24,6 +24,9 @@ MUST_USE enum status pairs_read(const char *text, size_t len_chars, struct arena
 MUST_USE enum status pairs_read_cookies(const struct http_request *request, struct arena *arena,
                                         struct pairs *ret_pairs, struct pbjson_error *ret_error);
 
+/* Whether name and value are a cookie by RFC 6265 section 4.1.1: no blank, comma, semicolon, quote or backslash, ASCII only. */
+bool pairs_cookie_valid(const char *name, const char *value);
+
 /* The text of the only pair with this name. ST_NOT_FOUND; ST_INVALID_ARGUMENT when there are several: which of them is meant is not
  * for us to guess. */
 MUST_USE enum status pairs_find(const struct pairs *pairs, const char *name, const char **ret_text);
