@@ -51,7 +51,7 @@ static const struct cfg_item gateway_cfg_items[] = {
      "Unknown keys a second that one client address may present on average; 0: no limit."},
     {"DENIZEN_TRUSTED_PROXIES", CFG_TEXT, "", 0, 0,
      "Addresses and networks (CIDR, with commas) whose X-Forwarded-For, or without one Forwarded, is believed."},
-    {"DENIZEN_DIALECTS", CFG_TEXT, "", 0, 0,
+    {"DENIZEN_DIALECTS", CFG_TEXT, "descope", 0, 0,
      "Dialects served beside the native API, by name with commas; empty: none."},
     {"DENIZEN_DIALECT_HOSTS", CFG_TEXT, "", 0, 0,
      "Hosts that belong to one dialect each, as login.example.com=descope with commas; they serve nothing else."},
@@ -63,7 +63,7 @@ static const struct cfg_item gateway_cfg_items[] = {
     {"DENIZEN_BENCH_ROUTES", CFG_BOOL, "false", 0, 0, "Serve /bench/hello and /bench/echo."},
     {0},
 };
-static const struct dialect *const dialects[] = {&native_dialect, NULL};
+static const struct dialect *const dialects[] = {&native_dialect, &descope_dialect, NULL};
 static const struct cfg_item *const cfg_tables[] = {bus_config_items, gateway_cfg_items, NULL};
 
 /* What the process owns besides the gateway's shared objects. */

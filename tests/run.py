@@ -181,6 +181,18 @@ def group_suite():
     return pytest("tests/suite", timeout=1500)
 
 
+def group_dialects():
+    """Clients of other products; their packages are those of the lock file."""
+    folder = ROOT / "tests/dialects"
+    build("release")
+    if not (folder / "node_modules").exists():
+        status, output = run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, timeout=300)
+        if status:
+            print(tail(output))
+            return 0, 1
+    return pytest("tests/dialects", timeout=600)
+
+
 def group_fault():
     build("release")
     return pytest("tests/fault", timeout=1500)
@@ -204,6 +216,7 @@ GROUPS = {
     "asan": group_asan,
     "tsan": group_tsan,
     "suite": group_suite,
+    "dialects": group_dialects,
     "fault": group_fault,
     "compose": group_compose,
     "releases": group_releases,

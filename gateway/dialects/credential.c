@@ -1,6 +1,9 @@
 /* Where credentials stand in a request. */
 #include "dialects/credential.h"
 
+#include "http/pairs.h"
+#include "json/jvalue.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -88,4 +91,50 @@ bool credential_basic(struct exchange *exchange, const char **ret_name, const ch
 	*ret_name = pair;
 	*ret_password = colon + 1;
 	return true;
+}
+
+static const char *credential_pair(const struct pairs *pairs, const char *name)
+{
+	const char *text = NULL;
+	return pairs_find(pairs, name, &text) == ST_OK ? text : NULL;
+}
+
+const char *credential_cookie(struct exchange *exchange, const char *name)
+{
+	struct pbjson_error error = {0};
+	struct pairs pairs;
+	if (pairs_read_cookies(&exchange->request, exchange->arena, &pairs, &error) != ST_OK)
+		return NULL;
+	return credential_pair(&pairs, name);
+}
+
+static const char *credential_form(struct exchange *exchange, const char *form, size_t len, const char *name)
+{
+	struct pbjson_error error = {0};
+	struct pairs pairs;
+	if (pairs_read(form, len, exchange->arena, &pairs, &error) != ST_OK)
+		return NULL;
+	return credential_pair(&pairs, name);
+}
+
+const char *credential_query(struct exchange *exchange, const char *name)
+{
+	const char *query = exchange->request.query;
+	return query ? credential_form(exchange, query, strlen(query), name) : NULL;
+}
+
+const char *credential_body(struct exchange *exchange, const char *name)
+{
+	const struct buf *body = &exchange->body;
+	const char *type = http_header_find(&exchange->request, "Content-Type");
+	const struct jvalue *root = NULL;
+	struct pbjson_error error = {0};
+	if (body->len == 0)
+		return NULL;
+	if (pairs_type_is(type, "application/x-www-form-urlencoded"))
+		return credential_form(exchange, body->data, body->len, name);
+	if (jvalue_read(body->data, body->len, exchange->arena, &root, &error) != ST_OK)
+		return NULL;
+	const struct jvalue *member = jvalue_get(root, name);
+	return member && member->kind == JVALUE_STRING ? member->text : NULL;
 }

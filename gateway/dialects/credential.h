@@ -31,5 +31,11 @@ const char *credential_bearer(const struct exchange *exchange);
  * no colon; then a text is not told from a project. */
 bool credential_split(struct exchange *exchange, const char *bearer, struct credential *ret_credential);
 
+/* The text of the cookie, the query's parameter, or the member of the body (JSON or a form, by its Content-Type) that has this name; NULL when there
+ * is none, or more than one. A body has one only on a route with credential_in_body. */
+const char *credential_cookie(struct exchange *exchange, const char *name);
+const char *credential_query(struct exchange *exchange, const char *name);
+const char *credential_body(struct exchange *exchange, const char *name);
+
 /* Name and password of HTTP Basic. False when there are none, or one is empty. */
 bool credential_basic(struct exchange *exchange, const char **ret_name, const char **ret_password);

@@ -26,7 +26,7 @@ struct dialect_route {
 	/* Builds the message to send from path, query, headers and body. NULL with a row that has answer. On failure it has called
 	 * http_fail. */
 	enum status (*map_in)(struct exchange *exchange, ProtobufCMessage **ret_request);
-	/* Prints the reply: status, headers, body. */
+	/* Prints the reply: status, headers, body; or calls http_fail. */
 	void (*map_out)(struct exchange *exchange, const ProtobufCMessage *reply);
 	/* Answers without map_in and map_out: fills exchange->response, or exchange->failure. */
 	void (*answer)(struct exchange *exchange);
@@ -67,4 +67,4 @@ struct route {
 	_Atomic(struct metric *) seconds[ROUTE_STATUSES];
 };
 
-extern const struct dialect native_dialect;
+extern const struct dialect native_dialect, descope_dialect;

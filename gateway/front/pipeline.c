@@ -183,9 +183,10 @@ static enum status pipeline_call(struct exchange *exchange)
 	enum status status = exchange->route->row.map_in(exchange, &request);
 	if (status == ST_OK)
 		status = upstream_send(exchange, exchange->route->method->id, request, &reply);
-	if (status == ST_OK)
-		exchange->route->row.map_out(exchange, reply);
-	return status;
+	if (status != ST_OK)
+		return status;
+	exchange->route->row.map_out(exchange, reply);
+	return exchange->failure.status;
 }
 
 static enum status pipeline_execute(struct exchange *exchange)

@@ -32,22 +32,28 @@ static uint32_t problem_retry_sec(const struct failure *failure, int http)
 	return http == 429 || http == 503 || http == 504 ? 1 : 0;
 }
 
-void problem_print(struct exchange *exchange)
+void problem_headers(struct exchange *exchange, int http)
 {
 	const struct failure *failure = &exchange->failure;
-	int http = status_info((int)failure->status)->http;
 	char seconds[16];
-	exchange->response.status = http;
-	exchange->response.content_type = "application/problem+json";
 	if (http == 401)
 		http_header_add(exchange, "WWW-Authenticate", "Bearer realm=\"denizen\"");
-	if (http == 405 && failure->allow != NULL)
+	if (http == 405 && failure->allow)
 		http_header_add(exchange, "Allow", failure->allow);
 	uint32_t retry_sec = problem_retry_sec(failure, http);
 	if (retry_sec > 0) {
 		snprintf(seconds, sizeof(seconds), "%u", retry_sec);
 		http_header_add(exchange, "Retry-After", seconds);
 	}
+}
+
+void problem_print(struct exchange *exchange)
+{
+	const struct failure *failure = &exchange->failure;
+	int http = status_info((int)failure->status)->http;
+	exchange->response.status = http;
+	exchange->response.content_type = "application/problem+json";
+	problem_headers(exchange, http);
 	buf_reset(&exchange->response.body);
 	problem_document(failure, exchange->request_id, &exchange->response.body);
 }

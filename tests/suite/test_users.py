@@ -318,6 +318,13 @@ def test_many_users_are_looked_up_at_once(project):
     assert found["not_found"] == [nobody, "usr_x", "nobody@example.com", "nothing"]
 
 
+def test_login_ids_of_any_form_are_looked_up_first(project):
+    first, second = (new_user(project, email=address(), login_ids=[unique("login")]) for _ in range(2))
+    login = next(each for each in first["login_ids"] if each != first["email"])
+    found = good(project.post("/v1/users/lookup", {"ids": [second["id"]], "login_ids": [f" {login.upper()} ", second["email"], "nobody", first["id"]]}))
+    assert found == {"data": [first, second], "not_found": ["nobody", first["id"]]}
+
+
 def test_a_look_up_is_bounded(project):
     refused(project.post("/v1/users/lookup", {"ids": ["usr_x"] * 250, "emails": ["a@b.c"] * 251}), 400, "invalid_argument")
     assert len(good(project.post("/v1/users/lookup", {"external_ids": [f"n{i}" for i in range(500)]}))["not_found"]) == 500

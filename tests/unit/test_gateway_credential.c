@@ -99,3 +99,36 @@ Test(gateway_credential, project_and_text)
 	cr_assert_eq(credential.kind, CREDENTIAL_REFRESH);
 	cr_assert_not(credential_split(with(NULL), "prj_1", &credential));
 }
+
+static void with_body(const char *type, const char *text)
+{
+	exchange.request.headers[exchange.request.header_count++] = (struct http_header){"Content-Type", type};
+	buf_add_str(&exchange.body, text);
+}
+
+Test(gateway_credential, places)
+{
+	with(NULL);
+	exchange.request.query = "client_id=proj_1&client_secret=a%2Bb+c&twice=1&twice=2";
+	cr_assert_str_eq(credential_query(&exchange, "client_secret"), "a+b c");
+	cr_assert_null(credential_query(&exchange, "none"));
+	cr_assert_null(credential_query(&exchange, "twice"), "which of them is meant?");
+	exchange.request.headers[exchange.request.header_count++] =
+	    (struct http_header){"Cookie", "other=1; DSR=eyJa.b.c"};
+	cr_assert_str_eq(credential_cookie(&exchange, "DSR"), "eyJa.b.c");
+	cr_assert_null(credential_cookie(&exchange, "DS"));
+	cr_assert_null(credential_body(&exchange, "client_secret"));
+	with_body("application/json", "{\"client_secret\":\"s\",\"n\":1}");
+	cr_assert_str_eq(credential_body(&exchange, "client_secret"), "s");
+	cr_assert_null(credential_body(&exchange, "n"));
+	cr_assert_null(credential_body(&exchange, "none"));
+	buf_free(&exchange.body);
+	with(NULL);
+	with_body("application/x-www-form-urlencoded", "client_secret=s%20t");
+	cr_assert_str_eq(credential_body(&exchange, "client_secret"), "s t");
+	buf_free(&exchange.body);
+	with(NULL);
+	with_body("application/json", "{nonsense");
+	cr_assert_null(credential_body(&exchange, "client_secret"));
+	buf_free(&exchange.body);
+}

@@ -1,5 +1,6 @@
 /* The loop around the routes: what refuses to start, and with which sentence. */
 #include "front/gateway.h"
+#include "http/problem.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -111,6 +112,77 @@ Test(gateway_pipeline, limits_public_routes_by_address)
 		cr_assert_eq(ask("/open", "2001:db8::1"), 204);
 	cr_assert_eq(ask("/open", "2001:db8::ffff:2"), 429, "an IPv6 client has its whole /64");
 	cr_assert_eq(ask("/open", "2001:db8:0:1::1"), 204);
+	pipeline_end(&gateway);
+	limits_free(&gateway.limits);
+	authn_free(&gateway.authn);
+}
+
+static int reads;
+
+static int read_five(void *arg, void *ret_data, size_t len_bytes)
+{
+	(void)arg;
+	reads++;
+	memset(ret_data, 'x', len_bytes);
+	return (int)len_bytes;
+}
+
+static size_t body_seen;
+
+static bool find_nothing(struct exchange *at, struct credential *ret_credential)
+{
+	(void)ret_credential;
+	body_seen = at->body.len;
+	return false;
+}
+
+/* Nobody who is unknown gets a body read, but where the credential stands in it. */
+Test(gateway_pipeline, reads_the_body_first_only_for_its_credential)
+{
+	static const char *const roots[] = {"", NULL};
+	static const struct dialect_route rows[] = {
+	    {.verb = "POST", .path = "/header", .accepts = CALLER_KEYS, .permission = "none", .answer = answer_nothing},
+	    {.verb = "POST",
+	     .path = "/body",
+	     .accepts = CALLER_KEYS,
+	     .permission = "none",
+	     .credential_in_body = true,
+	     .answer = answer_nothing},
+	    {0}};
+	static const struct dialect plain = {.name = "plain",
+	                                     .roots = roots,
+	                                     .routes = rows,
+	                                     .credential = find_nothing,
+	                                     .print_failure = problem_print};
+	static const struct dialect *const only[] = {&plain, NULL};
+	static const struct dialect_route *const no_tables[] = {NULL};
+	const struct pipeline_options options = {.methods = no_methods,
+	                                         .tables = no_tables,
+	                                         .dialects = only,
+	                                         .mounts = {.dialects = "", .hosts = "", .origins = ""}};
+	char error[ROUTE_ERROR_SIZE];
+	gateway.body_max_bytes = 100;
+	gateway.authn = authn_new(NULL);
+	gateway.limits = limits_new(&(struct limits_options){0});
+	cr_assert_eq(pipeline_init(&gateway, &options, error), ST_OK, "%s", error);
+	for (int in_body = 0; in_body < 2; in_body++) {
+		memset(&exchange, 0, sizeof(exchange));
+		exchange.arena = arena_new(1 << 20);
+		exchange.gateway = &gateway;
+		exchange.request = (struct http_request){.verb = "POST",
+		                                         .path = in_body ? "/body" : "/header",
+		                                         .peer = "127.0.0.1",
+		                                         .content_length = 5,
+		                                         .io = {.read = read_five}};
+		exchange.body_left = 5;
+		pipeline_serve(&exchange);
+		cr_expect_eq(exchange.response.status, 401);
+		cr_expect_eq(body_seen, in_body ? 5 : 0);
+		cr_expect_eq(reads > 0, in_body);
+		buf_free(&exchange.body);
+		buf_free(&exchange.response.body);
+		arena_free(&exchange.arena);
+	}
 	pipeline_end(&gateway);
 	limits_free(&gateway.limits);
 	authn_free(&gateway.authn);

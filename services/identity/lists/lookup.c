@@ -41,14 +41,16 @@ static void lookup_add_id(struct lookup *lookup, const char *text)
 		lookup->ids[lookup->id_count++] = id;
 }
 
-static enum status lookup_add_email(struct lookup *lookup, const char *text)
+/* canonical: login_email or login_typed, which gives the stored form or the reason why there is none. */
+static enum status lookup_add_login(struct lookup *lookup, const char *text,
+                                    login_reason (*canonical)(const char *text, char ret_login[LOGIN_SIZE]))
 {
-	char email[LOGIN_SIZE];
+	char login[LOGIN_SIZE];
 	struct wanted *wanted = &lookup->wanted[lookup->count++];
 	*wanted = (struct wanted){VALUE_LOGIN, text, NULL};
-	if (login_email(text, email))
+	if (canonical(text, login))
 		return ST_OK;
-	wanted->value = lookup->logins[lookup->login_count++] = arena_strdup(lookup->call->arena, email);
+	wanted->value = lookup->logins[lookup->login_count++] = arena_strdup(lookup->call->arena, login);
 	return wanted->value ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
@@ -136,16 +138,18 @@ enum status h_lookup_users(struct call *call, const Identity__LookupUsersRequest
 {
 	struct lookup lookup = {.call = call};
 	struct sql_user_lookup_row *users;
-	size_t count = request->n_ids + request->n_emails + request->n_external_ids;
+	size_t count = request->n_ids + request->n_emails + request->n_external_ids + request->n_login_ids;
 	enum status status = ST_OK;
 	if (count > LOOKUP_MAX)
 		return call_fail(call, ST_INVALID_ARGUMENT, "", "At most 500 values may be looked up at once");
 	if (!lookup_alloc(&lookup, count))
 		return ST_RESOURCE_EXHAUSTED;
+	for (size_t i = 0; i < request->n_login_ids && status == ST_OK; i++)
+		status = lookup_add_login(&lookup, request->login_ids[i], login_typed);
 	for (size_t i = 0; i < request->n_ids; i++)
 		lookup_add_id(&lookup, request->ids[i]);
 	for (size_t i = 0; i < request->n_emails && status == ST_OK; i++)
-		status = lookup_add_email(&lookup, request->emails[i]);
+		status = lookup_add_login(&lookup, request->emails[i], login_email);
 	for (size_t i = 0; i < request->n_external_ids; i++)
 		lookup_add_external_id(&lookup, request->external_ids[i]);
 	if (status != ST_OK)
