@@ -80,8 +80,7 @@ static void token_print(const struct token_claims *claims, struct buf *out)
 	pbjson_print(&reply.base, out);
 }
 
-/* The claim act (RFC 8693 section 4.1): who acts in the user's name. */
-static void token_read_actor(const char *payload, struct arena *arena, char ret_actor[ID_TEXT_SIZE])
+void token_read_actor(const char *payload, struct arena *arena, char ret_actor[ID_TEXT_SIZE])
 {
 	const struct jvalue *root = NULL;
 	struct pbjson_error error = {0};

@@ -27,3 +27,6 @@ void token_checker_forget_keys(struct token_checker *checker, const struct id *p
  * ST_INVALID_TOKEN: not valid, whatever the reason. Else it could not be decided; exchange->failure may tell why. */
 MUST_USE enum status token_check(struct token_checker *checker, struct exchange *exchange, const char *token,
                                  struct token_state *ret_state, struct buf *out);
+
+/* The claim act (RFC 8693 section 4.1) of a verified payload: who acts in the user's name; "" = nobody. */
+void token_read_actor(const char *payload, struct arena *arena, char ret_actor[ID_TEXT_SIZE]);

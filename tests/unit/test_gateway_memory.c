@@ -10,6 +10,7 @@
 #include "local/metrics_merge.h"
 #include "tokens/revocation.h"
 #include "tokens/token_cache.h"
+#include "tokens/token_check.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -147,6 +148,29 @@ Test(gateway_memory, the_tokens_of_a_project_are_forgotten)
 	token_cache_free(&cache);
 	buf_free(&answer);
 	buf_free(&out);
+}
+
+Test(gateway_memory, a_token_names_who_acts)
+{
+	static const struct {
+		const char *payload, *actor;
+	} rows[] = {{"{\"sub\":\"usr_1\",\"act\":{\"sub\":\"opr_2\"}}", "opr_2"},
+	            {"{\"sub\":\"usr_1\"}", ""},
+	            {"{\"note\":\"\\\"act\\\"\",\"x\":{\"act\":{\"sub\":\"opr_2\"}}}", ""},
+	            {"{\"act\":\"opr_2\"}", ""},
+	            {"{\"act\":{\"sub\":7}}", ""},
+	            {"{\"act\":{\"sub\":\"a name that is longer than any id may be, by far\"}}", ""}};
+	struct arena *arena = arena_new(1 << 16);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char actor[ID_TEXT_SIZE] = "x";
+		token_read_actor(rows[i].payload, arena, actor);
+		cr_expect_str_eq(actor, rows[i].actor, "%s", rows[i].payload);
+	}
+	struct caller caller = {.kind = CALLER_USER, .id = "usr_1"};
+	cr_expect_str_eq(caller_actor(&caller), "usr_1");
+	memcpy(caller.impersonator, "opr_2", 6);
+	cr_expect_str_eq(caller_actor(&caller), "opr_2", "who acts answers for it");
+	arena_free(&arena);
 }
 
 /* A sign-in that read the epoch before it moved may sign its token as late as its deadline. */
