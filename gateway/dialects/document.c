@@ -75,3 +75,16 @@ void document_print(struct exchange *exchange, int http, const ProtobufCMessage 
 	buf_reset(&exchange->response.body);
 	pbjson_print_styled(message, style, &exchange->response.body);
 }
+
+void document_redirect(struct exchange *exchange, int http, const char *address)
+{
+	bool printable = address[0] != '\0';
+	for (const char *at = address; *at; at++)
+		printable = printable && *at > ' ' && *at <= '~';
+	if (!printable) {
+		(void)http_fail(exchange, ST_INTERNAL, NULL, NULL);
+		return;
+	}
+	exchange->response.status = http;
+	http_header_add(exchange, "Location", address);
+}

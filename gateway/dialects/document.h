@@ -30,3 +30,7 @@ void *document_new(struct exchange *exchange, const ProtobufCMessageDescriptor *
 /* Answers with the message. style may be NULL. */
 void document_print(struct exchange *exchange, int http, const ProtobufCMessage *message,
                     const struct pbjson_style *style);
+
+/* Answers with a redirect: 302, 303, 307 or 308 to an address of printable ASCII. What is none becomes ST_INTERNAL: an address that came from outside is
+ * checked before. */
+void document_redirect(struct exchange *exchange, int http, const char *address);
