@@ -211,7 +211,7 @@ static enum status authn_resolve(struct authn *authn, struct exchange *exchange,
 
 static enum status authn_refuse(struct authn *authn, struct exchange *exchange)
 {
-	(void)limiter_take(authn->failures, exchange->client, strlen(exchange->client), FAILURE_COST);
+	(void)limiter_take_address(authn->failures, exchange->client, FAILURE_COST);
 	return http_fail(exchange, ST_UNAUTHENTICATED, NULL, NULL);
 }
 
@@ -225,7 +225,7 @@ static enum status authn_look_up(struct authn *authn, struct exchange *exchange,
 		*entry = cached;
 		return ST_OK;
 	}
-	uint32_t wait_ms = seen ? 0 : limiter_take(authn->failures, exchange->client, strlen(exchange->client), 0);
+	uint32_t wait_ms = seen ? 0 : limiter_take_address(authn->failures, exchange->client, 0);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_THROTTLED, NULL, NULL);
 		exchange->failure.retry_after_ms = wait_ms;

@@ -4,6 +4,7 @@
  * use are busy it is allowed, since a limit must not turn into an outage. */
 #include "front/limiter.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/secret.h"
 
@@ -92,4 +93,13 @@ uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller
 		if (cost == 0 || atomic_compare_exchange_weak(&slot->busy_until_us, &busy, next_us))
 			return 0;
 	}
+}
+
+uint32_t limiter_take_address(struct limiter *limiter, const char *client, int64_t cost)
+{
+	struct address address;
+	if (!address_read(client, &address))
+		return limiter_take(limiter, client, strlen(client), cost);
+	address_mask(&address, 32, 64);
+	return limiter_take(limiter, address.bytes, sizeof(address.bytes), cost);
 }

@@ -15,3 +15,6 @@ void limiter_free(struct limiter **limiter);
 /* Takes `cost` units for the caller named by the bytes. Returns 0 when allowed, else the milliseconds to wait (at least 1);
  * nothing is taken then. cost 0 only asks for one. */
 uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller_len, int64_t cost);
+
+/* The same for the client at an address. An address costs its owner nothing: one customer has a whole IPv6 /64, which counts as one. */
+uint32_t limiter_take_address(struct limiter *limiter, const char *client, int64_t cost);

@@ -47,16 +47,6 @@ void limits_free(struct limits **limits)
 	*limits = NULL;
 }
 
-/* An address costs nobody else anything: one customer has a whole /64. */
-static uint32_t limits_take_address(struct limiter *limiter, const char *client)
-{
-	struct address address;
-	if (!address_read(client, &address))
-		return limiter_take(limiter, client, strlen(client), 1);
-	address_mask(&address, 32, 64);
-	return limiter_take(limiter, address.bytes, sizeof(address.bytes), 1);
-}
-
 enum status limits_take(struct limits *limits, struct exchange *exchange)
 {
 	enum rate_class rate = exchange->route->row.rate;
@@ -65,7 +55,7 @@ enum status limits_take(struct limits *limits, struct exchange *exchange)
 		return ST_OK;
 	enum limits_budget budget = rate == RATE_ADDRESS ? BUDGET_ADDRESS : budget_of[exchange->caller.kind];
 	struct limiter *limiter = limits->budgets[budget];
-	uint32_t wait_ms = budget == BUDGET_ADDRESS ? limits_take_address(limiter, exchange->client)
+	uint32_t wait_ms = budget == BUDGET_ADDRESS ? limiter_take_address(limiter, exchange->client, 1)
 	                                            : limiter_take(limiter, id, strlen(id), 1);
 	if (wait_ms == 0)
 		return ST_OK;

@@ -10,9 +10,8 @@
 static const char *const verbs[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
 
 /* Headers that steer the gateway: a second one could be read differently by the next reader. */
-static const char *const single_headers[] = {"Host",         "Content-Length", "Authorization",
-                                             "Content-Type", "If-Match",       "Idempotency-Key",
-                                             "Expect",       "traceparent",    "Transfer-Encoding"};
+static const char *const single_headers[] = {"Host",     "Content-Length",  "Authorization", "Content-Type",
+                                             "If-Match", "Idempotency-Key", "Expect",        "Transfer-Encoding"};
 
 static struct guard_verdict guard_refuse(enum status status, const char *reason)
 {

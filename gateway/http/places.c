@@ -3,6 +3,7 @@
 #include "http/places.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "http/crowd.h"
 
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 #define TICK_US (250 * US_PER_MS)
 #define PAUSE_US (5 * US_PER_MS)
+#define ENDED_HELP "Connections ended because a body came too slowly, or idle ones because room was needed."
 #define ADMIT_US (200 * US_PER_MS)
 #define FREE_MAX 64 /* places that are kept free of idle connections, at most */
 #define KEPT_MAX 4  /* of these, for requests that are always served, at most */
@@ -34,6 +36,7 @@ struct places {
 	struct crowd crowd;  /* sites above their share, while places are short */
 	atomic_bool crowded; /* there are some */
 	atomic_int taken;
+	struct metric *open, *slow, *idle; /* connections: now, and ended for these causes */
 };
 
 static int places_spare(const struct places *places)
@@ -68,6 +71,7 @@ static void place_check(struct place *place, int64_t now_us)
 		if (received - place->before_bytes < least && fd >= 0) {
 			atomic_store(&place->cut, true);
 			shutdown(fd, SHUT_RD);
+			metric_add(place->places->slow, 1);
 			place->window_us = 0;
 		}
 		place->since_us = now_us;
@@ -169,8 +173,10 @@ static void places_make_room(struct places *places, int need)
 	crowd_choose(crowd, (size_t)need);
 	atomic_store(&places->crowded, crowd->site_count > 0);
 	for (size_t i = 0; i < crowd->count; i++) {
-		if (crowd->members[i].leaves)
-			shutdown(crowd->members[i].fd, SHUT_RD);
+		if (!crowd->members[i].leaves)
+			continue;
+		shutdown(crowd->members[i].fd, SHUT_RD);
+		metric_add(places->idle, 1);
 	}
 out:
 	free(busy);
@@ -185,6 +191,7 @@ void place_take(struct place *place)
 	atomic_store(&place->cut, false);
 	atomic_store(&place->taken, true);
 	atomic_fetch_add(&places->taken, 1);
+	metric_add(places->open, 1);
 	if (places_spare(places) >= places_free_min(places))
 		return;
 	pthread_mutex_lock(&places->lock);
@@ -195,8 +202,10 @@ void place_take(struct place *place)
 
 void place_leave(struct place *place)
 {
-	if (atomic_exchange(&place->taken, false))
-		atomic_fetch_sub(&place->places->taken, 1);
+	if (!atomic_exchange(&place->taken, false))
+		return;
+	atomic_fetch_sub(&place->places->taken, 1);
+	metric_add(place->places->open, -1);
 }
 
 /* Whether the site has more than its share while places are short. */
@@ -281,6 +290,9 @@ struct places *places_new(const struct places_options *options)
 	struct places *places = calloc(1, sizeof(*places));
 	if (!places)
 		return NULL;
+	places->open = metric_gauge("denizen_http_connections", "", "Connections that have a thread.");
+	places->slow = metric_counter("denizen_http_connections_ended_total", "cause=\"slow\"", ENDED_HELP);
+	places->idle = metric_counter("denizen_http_connections_ended_total", "cause=\"room\"", ENDED_HELP);
 	int share = options->count * options->share_percent / 100;
 	places->options = *options;
 	places->crowd.share = share > 0 ? (size_t)share : 1;

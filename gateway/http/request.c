@@ -164,7 +164,10 @@ static bool http_parse_traceparent(const char *text, uint8_t ret_trace[16])
 
 void http_trace_begin(struct exchange *exchange)
 {
-	if (!http_parse_traceparent(http_header_find(&exchange->request, "traceparent"), exchange->trace)) {
+	const char *lines[HTTP_HEADERS_MAX];
+	/* Two of them are as good as none: a trace is information, not a reason to refuse. */
+	const char *text = http_header_lines(&exchange->request, "traceparent", lines) == 1 ? lines[0] : NULL;
+	if (!http_parse_traceparent(text, exchange->trace)) {
 		uint64_t words[2] = {http_next_random(exchange), http_next_random(exchange)};
 		memcpy(exchange->trace, words, sizeof(words));
 	}

@@ -314,8 +314,8 @@ static void server_serve(struct server_context *context, const char *version)
 	struct exchange *exchange = &context->exchange;
 	struct guard_verdict verdict = server_guard(context, version);
 	if (verdict.status == ST_OK && !server_admits(context))
-		verdict = (struct guard_verdict){.status = ST_UNAVAILABLE,
-		                                 .reason = "There is no room for more connections of this client"};
+		verdict =
+		    (struct guard_verdict){.status = ST_UNAVAILABLE, .reason = "There is no room for more connections"};
 	exchange->started_us = clock_monotonic_us();
 	exchange->draining = atomic_load_explicit(&context->server->draining, memory_order_relaxed);
 	exchange->gateway = context->server->options.gateway;

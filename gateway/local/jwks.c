@@ -10,10 +10,9 @@ static enum status jwks_find(struct exchange *exchange, struct keyset **ret_keys
 {
 	struct gateway *gateway = exchange->gateway;
 	struct keysets_want want = {0};
-	size_t len = strlen(exchange->client);
 	uint32_t wait_ms = keysets_holds(gateway->keysets, &exchange->caller.project)
 	                       ? 0
-	                       : limiter_take(gateway->failure_limiter, exchange->client, len, 0);
+	                       : limiter_take_address(gateway->failure_limiter, exchange->client, 0);
 	if (wait_ms > 0) {
 		(void)http_fail(exchange, ST_THROTTLED, NULL, NULL);
 		exchange->failure.retry_after_ms = wait_ms;
@@ -21,7 +20,7 @@ static enum status jwks_find(struct exchange *exchange, struct keyset **ret_keys
 	}
 	enum status status = keysets_get(gateway->keysets, exchange, &want, ret_keys);
 	if (status == ST_NOT_FOUND)
-		(void)limiter_take(gateway->failure_limiter, exchange->client, len, 1);
+		(void)limiter_take_address(gateway->failure_limiter, exchange->client, 1);
 	return status;
 }
 

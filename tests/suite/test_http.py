@@ -333,6 +333,13 @@ def test_a_request_id_is_made_unless_it_is_well_formed(target):
         assert len(reply.headers["x-request-id"]) == 32 and reply.headers["x-request-id"] not in trace.lower()
 
 
+def test_two_traces_are_none(suite):
+    """Information of a device or a proxy is never a reason to refuse."""
+    one, two = (b"traceparent: 00-%s-b7ad6b7169203331-01" % (digit * 32) for digit in (b"1", b"2"))
+    received, _ = converse(suite.port, request(b"GET /healthz HTTP/1.1", [b"Host: localhost", one, two]))
+    assert statuses(received) == [200] and b"1" * 32 not in received and b"2" * 32 not in received
+
+
 # ---- slow and many
 
 
@@ -445,6 +452,7 @@ def test_more_connections_than_places_keep_nobody_out(suite, target, said):
         for client in (Client(suite.port), Client(suite.port, key=target.key)):
             asked = time.monotonic()
             assert client.get("/healthz").status == 200 and client.get("/v1/users").status in (200, 401)
+            assert client.get("/metrics").body.count(b'denizen_http_connections_ended_total{') == 2
             assert time.monotonic() - asked < 2
             client.close()
     finally:

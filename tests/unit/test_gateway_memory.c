@@ -52,6 +52,10 @@ Test(gateway_memory, limiter)
 	nanosleep(&pause, NULL);
 	cr_assert_eq(limiter_take(limiter, "a", 1, 0), 0);
 	cr_assert_eq(limiter_take(limiter, "a", 1, 1), 0);
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(limiter_take_address(limiter, "2001:db8::1", 1), 0);
+	cr_assert_gt(limiter_take_address(limiter, "2001:db8::ffff:2", 1), 0, "of the same /64");
+	cr_assert_eq(limiter_take_address(limiter, "2001:db8:0:1::1", 1), 0, "of another one");
 	limiter_free(&limiter);
 	limiter = limiter_new(0, 0);
 	for (int i = 0; i < 1000; i++)
