@@ -22,7 +22,7 @@ bool guard_token_char(unsigned char c)
 {
 	if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
 		return true;
-	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c);
 }
 
 static bool guard_header_name(const char *name)
@@ -101,7 +101,7 @@ static bool guard_dot_segment(const char *segment, size_t len)
 
 static bool guard_path(const char *path, bool *ret_empty_segment)
 {
-	if (path[0] != '/' || strchr(path, ';') != NULL || strchr(path, '\\') != NULL || strchr(path, '#') != NULL)
+	if (path[0] != '/' || strchr(path, ';') || strchr(path, '\\') || strchr(path, '#'))
 		return false;
 	if (!guard_visible(path) || !guard_percent(path, true))
 		return false;
@@ -119,13 +119,13 @@ static bool guard_path(const char *path, bool *ret_empty_segment)
 
 static struct guard_verdict guard_target(const struct http_request *request)
 {
-	size_t len = strlen(request->path) + (request->query != NULL ? strlen(request->query) : 0);
+	size_t len = strlen(request->path) + (request->query ? strlen(request->query) : 0);
 	if (len > TARGET_MAX)
 		return guard_refuse(ST_URI_TOO_LONG, NULL);
 	struct guard_verdict verdict = {.status = ST_OK};
 	if (!guard_path(request->path, &verdict.empty_segment))
 		return guard_refuse(ST_MALFORMED_REQUEST, GUARD_PATH_REASON);
-	if (request->query != NULL && (!guard_visible(request->query) || !guard_percent(request->query, false)))
+	if (request->query && (!guard_visible(request->query) || !guard_percent(request->query, false)))
 		return guard_refuse(ST_MALFORMED_REQUEST, "The query is not acceptable");
 	return verdict;
 }
@@ -170,7 +170,7 @@ static bool guard_repeated(const struct http_request *request)
 /* Host is uri-host [ ":" port ]: no blanks, no userinfo, no path. */
 static bool guard_host(const char *host)
 {
-	return host != NULL && host[0] != '\0' && guard_visible(host) && strpbrk(host, "/@\\?#,") == NULL;
+	return host && host[0] != '\0' && guard_visible(host) && !strpbrk(host, "/@\\?#,");
 }
 
 static struct guard_verdict guard_headers(const struct http_request *request)
@@ -186,7 +186,7 @@ static struct guard_verdict guard_headers(const struct http_request *request)
 	if (!guard_host(http_header_find(request, "Host")))
 		return guard_refuse(ST_MALFORMED_REQUEST, "The request needs one valid Host header field");
 	const char *expect = http_header_find(request, "Expect");
-	if (expect != NULL && strcasecmp(expect, "100-continue") != 0)
+	if (expect && strcasecmp(expect, "100-continue") != 0)
 		return guard_refuse(ST_MALFORMED_REQUEST, "The Expect header field is not supported");
 	return (struct guard_verdict){.status = ST_OK};
 }
@@ -242,10 +242,10 @@ bool guard_absolute(struct http_request *request)
 /* "GET /path?query HTTP/1.1" with single blanks, each separator now NUL. */
 static bool guard_request_line(const struct http_request *request, const char *version)
 {
-	const char *last = request->query != NULL ? request->query : request->path;
+	const char *last = request->query ? request->query : request->path;
 	if (request->path != request->verb + strlen(request->verb) + 1)
 		return false;
-	if (request->query != NULL && request->query != request->path + strlen(request->path) + 1)
+	if (request->query && request->query != request->path + strlen(request->path) + 1)
 		return false;
 	return version == last + strlen(last) + 1 + strlen("HTTP/");
 }

@@ -154,7 +154,7 @@ static bool http_parse_traceparent(const char *text, uint8_t ret_trace[16])
 {
 	static const uint8_t zero[16];
 	uint8_t trace[16];
-	if (text == NULL || strlen(text) != 55 || text[2] != '-' || text[35] != '-' || text[52] != '-')
+	if (!text || strlen(text) != 55 || text[2] != '-' || text[35] != '-' || text[52] != '-')
 		return false;
 	if (memcmp(text, "00", 2) != 0 || !hex_decode(text + 3, 32, trace) || memcmp(trace, zero, 16) == 0)
 		return false;
@@ -183,7 +183,7 @@ static bool http_tag_listed(const char *list, const char *tag)
 		list += strspn(list, " \t");
 		if (strncmp(list, "W/", 2) == 0)
 			list += 2;
-		if (strncmp(list, tag, len) == 0 && strchr(" \t,", list[len]) != NULL)
+		if (strncmp(list, tag, len) == 0 && strchr(" \t,", list[len]))
 			return true;
 		list += strcspn(list, ",");
 		if (*list++ == '\0')
@@ -293,7 +293,7 @@ void http_drop_body(struct exchange *exchange)
 const char *http_decode(struct arena *arena, const char *text, size_t len_chars, bool form)
 {
 	char *out = arena_alloc(arena, len_chars + 1);
-	if (out == NULL)
+	if (!out)
 		return NULL;
 	size_t used = 0;
 	for (size_t i = 0; i < len_chars; i++) {
@@ -330,7 +330,7 @@ void http_print_head(struct exchange *exchange, int64_t body_len, struct buf *ou
 	buf_add_str(out, http_phrase(response->status));
 	buf_add_str(out, "\r\nDate: ");
 	buf_add_str(out, cached_date);
-	if (response->content_type != NULL) {
+	if (response->content_type) {
 		buf_add_str(out, "\r\nContent-Type: ");
 		buf_add_str(out, response->content_type);
 	}

@@ -62,13 +62,13 @@ static struct server_context *server_context_take(struct http_server *server)
 {
 	pthread_mutex_lock(&server->lock);
 	struct server_context *context = server->spare;
-	if (context != NULL)
+	if (context)
 		server->spare = context->next;
 	pthread_mutex_unlock(&server->lock);
-	if (context != NULL)
+	if (context)
 		return context;
 	context = calloc(1, sizeof(*context));
-	if (context == NULL)
+	if (!context)
 		return NULL;
 	context->server = server;
 	context->exchange.arena = arena_new(ARENA_CAP_BYTES);
@@ -221,7 +221,7 @@ static void server_request_fill(struct server_context *context, const struct mg_
 {
 	struct http_request *request = &context->exchange.request;
 	request->verb = info->request_method;
-	request->path = info->request_uri != NULL ? info->request_uri : "";
+	request->path = info->request_uri ? info->request_uri : "";
 	request->query = info->query_string;
 	request->http_1_0 = strcmp(info->http_version, "1.1") != 0;
 	request->peer = info->remote_addr;
@@ -241,7 +241,7 @@ static void server_trim_values(struct exchange *exchange)
 		while (kept > 0 && header->value[kept - 1] == ' ')
 			kept--;
 		const char *trimmed = kept < len ? arena_strndup(exchange->arena, header->value, kept) : NULL;
-		if (trimmed != NULL)
+		if (trimmed)
 			header->value = trimmed;
 	}
 }
@@ -453,7 +453,7 @@ static int server_http_error(struct mg_connection *connection, int http, const c
 static void server_connection_close(const struct mg_connection *connection)
 {
 	const struct mg_request_info *info = mg_get_request_info(connection);
-	if (info == NULL || info->request_method == NULL || info->request_uri == NULL || info->local_uri_raw != NULL)
+	if (!info || !info->request_method || !info->request_uri || info->local_uri_raw)
 		return;
 	if (mg_get_user_connection_data(connection) != &server_parse_refused)
 		server_http_error((struct mg_connection *)connection, 400, "the target is no path of this server");
@@ -552,7 +552,7 @@ int http_server_threads(int wanted, int64_t descriptors)
 
 static void server_free(struct http_server **server)
 {
-	for (struct server_context *context = (*server)->spare; context != NULL;) {
+	for (struct server_context *context = (*server)->spare; context;) {
 		struct server_context *next = context->next;
 		buf_free(&context->exchange.body);
 		buf_free(&context->exchange.response.body);
@@ -570,7 +570,7 @@ static void server_free(struct http_server **server)
 enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
-	if (server == NULL)
+	if (!server)
 		return ST_UNAVAILABLE;
 	server->options = *options;
 	pthread_mutex_init(&server->lock, NULL);
@@ -582,7 +582,7 @@ enum status http_server_start(const struct http_server_options *options, struct 
 	server_spread_futexes();
 	if (server->places)
 		server->http = server_listen(server);
-	if (server->http == NULL) {
+	if (!server->http) {
 		log_event(LOG_ERROR, "cannot listen: is the port taken, or are threads or file descriptors limited?",
 		          "port", LOG_NUM(options->port), "threads", LOG_NUM(options->threads), NULL);
 		server_free(&server);
@@ -617,7 +617,7 @@ void http_server_drain(struct http_server *server, int min_ms)
 
 void http_server_stop(struct http_server **server)
 {
-	if (*server == NULL)
+	if (!*server)
 		return;
 	atomic_store(&(*server)->draining, true);
 	atomic_store(&(*server)->stopping, true);
