@@ -47,7 +47,7 @@ void crowd_choose(struct crowd *crowd, size_t need)
 		if (size <= crowd->share || site->exempt)
 			continue;
 		size_t surplus = size - crowd->share;
-		size_t taken = crowd_take(site, size, surplus < need ? surplus : need, 0);
+		size_t taken = crowd_take(site, size, surplus < need ? surplus : need, CROWD_SHARE_GRACE_MS);
 		need -= taken;
 		if (taken < surplus && crowd->site_count < CROWD_SITES_MAX)
 			crowd->sites[crowd->site_count++] = site->site;

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An idle connection that is younger than this is only ended when its site has more than its share: its request may be on the way. */
-#define CROWD_GRACE_MS 250
+/* An idle connection that is younger than this stays: its request may be on the way. Less for sites above their share. */
+#define CROWD_GRACE_MS 200
+#define CROWD_SHARE_GRACE_MS 50
 
 struct crowd_member {
 	struct address site; /* what counts as one client */

@@ -18,9 +18,10 @@
 #include <unistd.h>
 
 #define TICK_US (250 * US_PER_MS)
+#define SHORT_TICK_US (50 * US_PER_MS)
 #define PAUSE_US (5 * US_PER_MS)
 #define ENDED_HELP "Connections ended because a body came too slowly, or idle ones because room was needed."
-#define ADMIT_US (200 * US_PER_MS)
+#define ADMIT_US (400 * US_PER_MS)
 #define FREE_MAX 64 /* places that are kept free of idle connections, at most */
 #define KEPT_MAX 4  /* of these, for requests that are always served, at most */
 #define DESCRIPTORS_EXTRA                                                                                              \
@@ -248,11 +249,11 @@ bool place_admit(const struct place *place, const char *peer, bool always)
 /* ---- life */
 
 /* With the lock. Sleeps until the next tick, or until somebody misses places. */
-static void places_wait(struct places *places)
+static void places_wait(struct places *places, int64_t tick_us)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	int64_t ns = until.tv_nsec + TICK_US * 1000;
+	int64_t ns = until.tv_nsec + tick_us * 1000;
 	until.tv_sec += ns / (US_PER_SEC * 1000);
 	until.tv_nsec = ns % (US_PER_SEC * 1000);
 	if (!places->wanted && !places->stop)
@@ -264,14 +265,15 @@ static void *places_run(void *arg)
 {
 	struct places *places = arg;
 	int free_min = places_free_min(places);
+	bool is_short = false;
 	pthread_mutex_lock(&places->lock);
 	while (!places->stop) {
-		places_wait(places);
+		places_wait(places, is_short ? SHORT_TICK_US : TICK_US);
 		int64_t now_us = clock_monotonic_us();
 		for (struct place *place = places->all; place; place = place->next)
 			place_check(place, now_us);
 		int spare = places_spare(places);
-		bool is_short = spare < free_min;
+		is_short = spare < free_min;
 		if (is_short)
 			places_make_room(places, free_min - spare + free_min / 2);
 		else

@@ -46,7 +46,7 @@ void place_take(struct place *place);
 void place_leave(struct place *place);
 
 /* Whether the connection's first request is served: not when its site holds its share and places have run out; the last few are kept for
- * those that are `always` served. May wait 200 ms for room. */
+ * those that are `always` served. May wait 400 ms for room. */
 bool place_admit(const struct place *place, const char *peer, bool always);
 
 /* A body is being read, and in each window of this length it must bring PLACES_RATE bytes a second; 0 = not any more. Else the reading half

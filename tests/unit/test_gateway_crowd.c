@@ -31,21 +31,22 @@ Test(gateway_crowd, who_has_more_than_a_share_leaves_first)
 {
 	struct crowd_member members[10];
 	for (int i = 0; i < 8; i++)
-		members[i] = member("1.1.1.1", i); /* just now */
+		members[i] = member("1.1.1.1", CROWD_SHARE_GRACE_MS + i); /* just now */
 	members[8] = member("2.2.2.2", 60000);
 	members[9] = member("2.2.2.2", 90000);
 	cr_assert_eq(choose(members, 10, 4, 3).site_count, 1, "it still has five");
 	cr_assert_eq(leaving(members, 10, "1.1.1.1"), 3);
 	cr_assert_eq(leaving(members, 10, "2.2.2.2"), 0);
 	for (size_t i = 0; i < 10; i++)
-		cr_assert(!members[i].leaves || members[i].idle_ms >= 5, "the longest idle ones");
+		cr_assert(!members[i].leaves || members[i].idle_ms >= CROWD_SHARE_GRACE_MS + 5,
+		          "the longest idle ones");
 }
 
 Test(gateway_crowd, a_share_is_left_to_everybody)
 {
 	struct crowd_member members[8];
 	for (int i = 0; i < 6; i++)
-		members[i] = member("1.1.1.1", i);
+		members[i] = member("1.1.1.1", CROWD_SHARE_GRACE_MS + i);
 	members[6] = member("2.2.2.2", 60000);
 	members[7] = member("2.2.2.2", 100);
 	cr_assert_eq(choose(members, 8, 4, 5).site_count, 0);
@@ -53,11 +54,11 @@ Test(gateway_crowd, a_share_is_left_to_everybody)
 	cr_assert_eq(leaving(members, 8, "2.2.2.2"), 1);
 }
 
-Test(gateway_crowd, who_works_stays)
+Test(gateway_crowd, who_works_or_has_just_come_stays)
 {
 	struct crowd_member members[4];
 	for (int i = 0; i < 4; i++)
-		members[i] = member("1.1.1.1", -1);
+		members[i] = member("1.1.1.1", i % 2 == 0 ? -1 : CROWD_SHARE_GRACE_MS - 1);
 	struct crowd crowd = choose(members, 4, 2, 2);
 	cr_assert_eq(crowd.site_count, 1);
 	cr_assert_eq(leaving(members, 4, "1.1.1.1"), 0);
