@@ -27,6 +27,11 @@ static void group_args(const struct db_request *group, struct db_args *args)
 	}
 }
 
+static void group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result);
+static void group_requeue(struct db *db, struct db_request *group, bool alone);
+
+static const struct db_group_ends group_ends = {group_finish, group_requeue};
+
 static struct db_request *group_new(struct db *db)
 {
 	struct db_shared *shared = calloc(1, sizeof(*shared));
@@ -37,6 +42,7 @@ static struct db_request *group_new(struct db *db)
 	}
 	atomic_init(&shared->owners, 1);
 	group->shared = shared;
+	group->group = &group_ends;
 	return group;
 }
 
@@ -63,22 +69,14 @@ struct db_request *db_group_gather(struct db *db, struct db_request *first)
 	return group;
 }
 
-void db_shared_release(void *object)
-{
-	struct db_shared *shared = object;
-	if (atomic_fetch_sub(&shared->owners, 1) > 1)
-		return;
-	PQclear(shared->result);
-	free(shared);
-}
-
-void db_group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result)
+/* A good result goes to the members; after an error, which may be the fault of one, they are asked one by one. */
+static void group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result)
 {
 	int rows[DB_TOGETHER], place = 0;
 	struct db_shared *shared = group->shared;
 	shared->result = result;
 	if (status != ST_OK) {
-		db_group_requeue(db, group, true);
+		group_requeue(db, group, true);
 		return;
 	}
 	for (int i = 0; i < DB_TOGETHER; i++)
@@ -99,7 +97,8 @@ void db_group_finish(struct db *db, struct db_request *group, enum status status
 	db_request_free(db, group);
 }
 
-void db_group_requeue(struct db *db, struct db_request *group, bool alone)
+/* Its members go back to the front of the queue; alone: to be sent each for itself. */
+static void group_requeue(struct db *db, struct db_request *group, bool alone)
 {
 	struct db_request *reversed = NULL;
 	while (group->members) {

@@ -1,7 +1,9 @@
-/* What the files of the database gate share: connections, lanes, requests. Nobody else includes it.
+/* What the files of the database gate share. Nobody else includes it.
  *
  *   db_run (db.c) -> request in a queue -> lane (db_lane.c: one pipelined connection) -> results -> fiber continues
  *
+ * From the bottom up, in the order of this header: db_args, db_request, db_rows, db_conn, db_hosts, db_lane, db_group, db_pump, db_block, db. A
+ * file calls only those before it (tests/checks: circles).
  * Everything here belongs to the loop's thread, except struct db_pool (db_block.c), which has a lock. */
 #pragma once
 
@@ -21,6 +23,93 @@
 #define DB_RESOLVE_TIMEOUT_US 1000000LL /* then with the addresses that are known, if any */
 
 extern const int db_binary_formats[DB_ARGS_MAX]; /* all 1 */
+
+#define DB_KINDS 2      /* of enum db_kind */
+#define DB_LANES_MAX 64 /* of one kind */
+
+/* ---- db_args.c: parameters ---- */
+
+/* Appends a value in Postgres's binary format; NULL = SQL NULL. copy: of at most 8 bytes, kept in the args. */
+void db_arg_raw(struct db_args *args, uint32_t type, const void *value, size_t len_bytes, bool copy);
+
+/* An array while it is built: begin (false: marked as failed), header, one put for each element, end. */
+struct db_array {
+	char *data, *end;
+	size_t size;
+};
+bool db_array_begin(struct db_array *array, struct db_args *args, struct arena *arena, size_t count,
+                    size_t content_bytes);
+void db_array_put_header(struct db_array *array, uint32_t element, size_t count, bool has_null);
+void db_array_put(struct db_array *array, const void *data, size_t len_bytes);
+void db_array_end(struct db_array *array, struct db_args *args, uint32_t type);
+
+/* ---- db_request.c: what waits and how it ends ---- */
+
+enum db_request_state { DB_QUEUED, DB_SENT, DB_DONE };
+
+struct db_request;
+/* How a group ends: finished, or not executed (alone: its members are sent each for itself). */
+struct db_group_ends {
+	void (*finish)(struct db *db, struct db_request *group, enum status status, PGresult *result);
+	void (*requeue)(struct db *db, struct db_request *group, bool alone);
+};
+
+struct db_request {
+	const struct db_stmt *stmt;
+	const struct db_args *args; /* borrowed from the waiting fiber; not looked at when abandoned */
+	struct wait wait;
+	enum db_request_state state;
+	enum status status;
+	PGresult *result; /* set when done, owned until taken */
+	bool abandoned;   /* nobody waits: free it when its result comes */
+	bool again;       /* was not executed and may be sent again */
+	bool alone;       /* aborted by a neighbour once: now with a Sync of its own */
+	unsigned lost;    /* connections that broke under it */
+	unsigned attempts;
+	unsigned generation; /* of the prepared statement it was sent with */
+	int64_t begun_us;
+	struct db_request *next;
+	const struct db_group_ends *group; /* NULL: no group */
+	struct db_request *members;        /* of a group, linked by next */
+	struct db_shared *shared;          /* of a group: its result to be; of a member that is done: that result */
+	int row;                           /* its row there, -1 = none */
+};
+
+/* The result of a group, which its members own together. */
+struct db_shared {
+	PGresult *result;
+	atomic_int owners;
+};
+
+struct db_queue {
+	struct db_request *head, *tail;
+	unsigned count;
+};
+/* First in, first out; push_front is for what was taken out and could not be sent. pop gives NULL when empty; remove
+ * does nothing when the request is not in it. */
+void db_queue_push(struct db_queue *queue, struct db_request *request);
+void db_queue_push_front(struct db_queue *queue, struct db_request *request);
+struct db_request *db_queue_pop(struct db_queue *queue);
+void db_queue_remove(struct db_queue *queue, struct db_request *request);
+
+struct db_request *db_request_new(struct db *db);
+void db_request_free(struct db *db, struct db_request *request);
+/* Ends the request: result is taken over (may be NULL). */
+void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result);
+/* Puts a request that was not executed back to the front of its queue; ends it after too many attempts. */
+void db_request_requeue(struct db *db, struct db_request *request);
+/* What waits is sent at the end of this turn of the loop. */
+void db_pump_later(struct db *db);
+int64_t db_deadline(int64_t deadline_us);
+void db_shared_release(void *shared); /* one owner less */
+
+/* ---- db_rows.c: results ---- */
+
+/* Hands a good or failed result over to rows and arena (which then own it); clears it when nobody wants it. */
+MUST_USE enum status db_deliver(PGresult *result, enum status status, struct arena *arena, struct db_rows *ret_rows);
+/* The same for a member of a group: one row of a shared result, or none (row -1). */
+MUST_USE enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena,
+                                       struct db_rows *ret_rows);
 
 /* ---- db_conn.c: how to connect, prepared statements of one connection, errors ---- */
 
@@ -60,12 +149,6 @@ enum db_reaction {
 };
 /* What an error result means. Logs what is not the caller's doing. */
 enum status db_status_of(const PGresult *result, const char *stmt_name, enum db_reaction *ret_reaction);
-struct db_shared;
-/* Hands a good or failed result over to rows and arena (which then own it); clears it when nobody wants it. */
-MUST_USE enum status db_deliver(PGresult *result, enum status status, struct arena *arena, struct db_rows *ret_rows);
-/* The same for a member of a group: one row of a shared result, or none (row -1). */
-MUST_USE enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena,
-                                       struct db_rows *ret_rows);
 
 /* ---- db_hosts.c: where the database is ---- */
 
@@ -110,47 +193,6 @@ void db_hosts_forget(struct db_hosts *hosts,
 MUST_USE enum status db_hosts_conninfo(const struct db_hosts *hosts, const struct db_conninfo *info, unsigned turn,
                                        struct db_conninfo *ret_info);
 
-/* ---- requests ---- */
-
-enum db_request_state { DB_QUEUED, DB_SENT, DB_DONE };
-
-struct db_request {
-	const struct db_stmt *stmt;
-	const struct db_args *args; /* borrowed from the waiting fiber; not looked at when abandoned */
-	struct wait wait;
-	enum db_request_state state;
-	enum status status;
-	PGresult *result; /* set when done, owned until taken */
-	bool abandoned;   /* nobody waits: free it when its result comes */
-	bool again;       /* was not executed and may be sent again */
-	bool alone;       /* aborted by a neighbour once: now with a Sync of its own */
-	unsigned lost;    /* connections that broke under it */
-	unsigned attempts;
-	unsigned generation; /* of the prepared statement it was sent with */
-	int64_t begun_us;
-	struct db_request *next;
-	struct db_request *members; /* of a group, linked by next; NULL: no group */
-	struct db_shared *shared;   /* of a group: its result to be; of a member that is done: that result */
-	int row;                    /* its row there, -1 = none */
-};
-
-/* The result of a group, which its members own together. */
-struct db_shared {
-	PGresult *result;
-	atomic_int owners;
-};
-
-struct db_queue {
-	struct db_request *head, *tail;
-	unsigned count;
-};
-/* First in, first out; push_front is for what was taken out and could not be sent. pop gives NULL when empty; remove
- * does nothing when the request is not in it. */
-void db_queue_push(struct db_queue *queue, struct db_request *request);
-void db_queue_push_front(struct db_queue *queue, struct db_request *request);
-struct db_request *db_queue_pop(struct db_queue *queue);
-void db_queue_remove(struct db_queue *queue, struct db_request *request);
-
 /* ---- db_lane.c: one connection in pipeline mode ---- */
 
 enum db_entry_kind { DB_ENTRY_PREPARE, DB_ENTRY_QUERY, DB_ENTRY_SYNC };
@@ -192,20 +234,36 @@ void db_lane_sync(struct db_lane *lane, struct db_request *request);
 /* Breaks the connection and begins anew. */
 void db_lane_lose(struct db_lane *lane, const char *reason);
 
-/* ---- db.c ---- */
+/* ---- db_group.c: reads of one statement, asked together ---- */
+/* A group of `first` and those behind it in the read queue, or `first` itself when none goes with it. */
+struct db_request *db_group_gather(struct db *db, struct db_request *first);
 
-#define DB_KINDS 2      /* of enum db_kind */
-#define DB_LANES_MAX 64 /* of one kind */
+/* ---- db_pump.c: who gets a connection ---- */
 
-/* Blocking connections for threads without a loop. */
+/* Sends what waits to the lanes that have room. */
+void db_pump(void *db);
+
+/* ---- db_block.c: blocking connections, for threads without a loop ---- */
+
 struct db_pool {
 	pthread_mutex_t lock;
 	struct db_block *idle; /* list */
 	unsigned idle_count;
 };
 
+/* A connection for one caller at a time; give closes it when a statement left it in no good state. */
+struct db_block;
+MUST_USE enum status db_block_take(struct db *db, struct db_block **ret_block);
+void db_block_give(struct db *db, struct db_block **block);
+MUST_USE enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, const struct db_args *args,
+                                  int64_t deadline_us, PGresult **ret_result);
+void db_pool_free(struct db_pool *pool);
+
+/* ---- the gate ---- */
+
 struct db {
 	struct loop *loop;
+	void (*pump)(void *db); /* db_pump, which stands above those who want it run */
 	struct db_conninfo info[DB_KINDS];
 	struct db_hosts hosts;
 	unsigned statement_timeout_ms;
@@ -222,46 +280,3 @@ struct db {
 	int64_t down_since_us, told_us; /* connecting fails since; the log has a line about it; 0 = no */
 	struct metric *latency[DB_KINDS], *lost, *reconnects;
 };
-
-struct db_request *db_request_new(struct db *db);
-void db_request_free(struct db *db, struct db_request *request);
-/* Ends the request: result is taken over (may be NULL). */
-void db_request_finish(struct db *db, struct db_request *request, enum status status, PGresult *result);
-/* Puts a request that was not executed back to the front of its queue; ends it after too many attempts. */
-void db_request_requeue(struct db *db, struct db_request *request);
-/* Sends what waits, once per turn of the loop. */
-void db_pump_later(struct db *db);
-int64_t db_deadline(int64_t deadline_us);
-
-/* ---- db_group.c: reads of one statement, asked together ---- */
-/* A group of `first` and those behind it in the read queue, or `first` itself when none goes with it. */
-struct db_request *db_group_gather(struct db *db, struct db_request *first);
-/* Ends a group: a good result goes to the members; after an error, which may be the fault of one, they are asked one by one. */
-void db_group_finish(struct db *db, struct db_request *group, enum status status, PGresult *result);
-/* Ends a group that was not executed: its members go back to the front of the queue; alone: to be sent each for itself. */
-void db_group_requeue(struct db *db, struct db_request *group, bool alone);
-void db_shared_release(void *shared);
-
-/* ---- db_block.c ---- */
-struct db_block;
-MUST_USE enum status db_block_take(struct db *db, struct db_block **ret_block);
-void db_block_give(struct db *db, struct db_block **block);
-MUST_USE enum status db_block_run(struct db_block *block, const struct db_stmt *stmt, const struct db_args *args,
-                                  int64_t deadline_us, PGresult **ret_result);
-void db_pool_free(struct db_pool *pool);
-
-/* ---- parameters (db_args.c) ---- */
-
-/* Appends a value in Postgres's binary format; NULL = SQL NULL. copy: of at most 8 bytes, kept in the args. */
-void db_arg_raw(struct db_args *args, uint32_t type, const void *value, size_t len_bytes, bool copy);
-
-/* An array while it is built: begin (false: marked as failed), header, one put for each element, end. */
-struct db_array {
-	char *data, *end;
-	size_t size;
-};
-bool db_array_begin(struct db_array *array, struct db_args *args, struct arena *arena, size_t count,
-                    size_t content_bytes);
-void db_array_put_header(struct db_array *array, uint32_t element, size_t count, bool has_null);
-void db_array_put(struct db_array *array, const void *data, size_t len_bytes);
-void db_array_end(struct db_array *array, struct db_args *args, uint32_t type);

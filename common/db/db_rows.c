@@ -1,11 +1,58 @@
-/* Values of results in Postgres's binary format. */
+/* Results: handed over to the arena of whoever waits, and their values in Postgres's binary format. */
 #include "db/db_internal.h"
 
 #include <assert.h>
 #include <endian.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OID_JSONB 3802
+
+/* ---- handing over ---- */
+
+static void result_clear(void *result)
+{
+	PQclear(result);
+}
+
+enum status db_deliver(PGresult *result, enum status status, struct arena *arena, struct db_rows *ret_rows)
+{
+	bool wanted = ret_rows && arena && (status == ST_OK || status == ST_ALREADY_EXISTS);
+	if (!result || !wanted) {
+		PQclear(result);
+		return status;
+	}
+	if (!arena_defer(arena, result_clear, result)) {
+		PQclear(result);
+		return status == ST_OK ? ST_RESOURCE_EXHAUSTED : status;
+	}
+	const char *affected = PQcmdTuples(result);
+	*ret_rows = (struct db_rows){
+	    .count = PQntuples(result),
+	    .affected = affected[0] ? strtoll(affected, NULL, 10) : 0,
+	    .result = result,
+	    .constraint = status == ST_OK ? NULL : PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME),
+	};
+	return status;
+}
+
+enum status db_deliver_shared(struct db_shared *shared, int row, struct arena *arena, struct db_rows *ret_rows)
+{
+	if (row < 0 || !ret_rows || !arena) {
+		if (ret_rows)
+			*ret_rows = (struct db_rows){0};
+		db_shared_release(shared);
+		return ST_OK;
+	}
+	if (!arena_defer(arena, db_shared_release, shared)) {
+		db_shared_release(shared);
+		return ST_RESOURCE_EXHAUSTED;
+	}
+	*ret_rows = (struct db_rows){.count = 1, .result = shared->result, .first_row = row, .first_column = 1};
+	return ST_OK;
+}
+
+/* ---- values ---- */
 
 static bool db_cell(const struct db_rows *rows, int row, int column, const char **ret_data, int *ret_len)
 {

@@ -142,6 +142,42 @@ def check_rooms(tree):
     return wrong
 
 
+def calls_of(tree, paths):
+    """File -> files of the same folder of which it names a function: a call, or a pointer to it."""
+    texts = {path: source.blank(tree.read(path)) for path in paths}
+    defined = {path: source.functions(tree.read(path)) for path in paths}
+    home = {function.name: path for path in paths for function in defined[path] if not function.static}
+    calls = {}
+    for path in paths:
+        own = {function.name for function in defined[path]}
+        named = set(re.findall(r"(?<!struct )(?<!enum )(?<![\w.>])[a-z]\w*", texts[path]))
+        calls[path] = {home[name] for name in named if name in home and name not in own}
+    return calls
+
+
+def reached_from(calls, path):
+    found, next_ones = set(), [path]
+    while next_ones:
+        new = calls[next_ones.pop()] - found
+        found |= new
+        next_ones += new
+    return found
+
+
+def check_circles(tree):
+    """Within a folder the files stand on each other from the bottom up: none reaches itself through others."""
+    folders, wrong = {}, []
+    for path in tree.match(".c"):
+        if not path.startswith(("tests/", "bench/")):
+            folders.setdefault(os.path.dirname(path), []).append(path)
+    for folder, paths in folders.items():
+        calls = calls_of(tree, paths)
+        reach = {path: reached_from(calls, path) for path in paths}
+        circles = {tuple(sorted(other for other in reach[path] if path in reach[other])) for path in paths if path in reach[path]}
+        wrong += [f"{folder}: " + ", ".join(map(os.path.basename, circle)) + " call each other" for circle in sorted(circles)]
+    return wrong
+
+
 def check_rules(tree):
     """rules.c is arithmetic over values: no store, bus, database or log."""
     wrong = []
@@ -219,7 +255,7 @@ def check_format(tree):
 
 
 CHECKS = {f"door-{name}": (lambda tree, name=name: door(tree, name)) for name in DOORS} | {
-    "includes": check_includes, "rooms": check_rooms, "rules-are-pure": check_rules, "sql-in-stores": check_sql,
+    "includes": check_includes, "rooms": check_rooms, "circles": check_circles, "rules-are-pure": check_rules, "sql-in-stores": check_sql,
     "function-length": check_function_length, "parameters": check_params, "banned-functions": check_banned,
     "pragma-once": check_pragma_once, "header-comments": check_header_comments, "format": check_format,
 }

@@ -21,6 +21,7 @@ PLANTS = {
     "door-password-libraries": ("services/claims/planted.c", C + "#include <argon2.h>\n", "claims/planted.c"),
     "includes": ("common/base/planted.c", C + '#include "../../services/identity/store.h"\n', "common/base/planted.c"),
     "rooms": ("common/base/planted.c", C + '#include "bus/client.h"\n', "base does not stand on bus"),
+    "circles": ("common/base/clock.c", "+\nvoid planted(void)\n{\n\tlog_wanted(0);\n}\n", "clock.c, log.c, secret.c call each other"),
     "rules-are-pure": ("services/audit/rules.c", "+\n#include \"base/log.h\"\n", "rules.c includes base/log.h"),
     "sql-in-stores": ("services/audit/h_planted.c", C + 'const char *x = "SELECT 1 FROM y";\n', "h_planted.c:2"),
     "function-length": ("common/base/planted.c", LONG, "planted_long has 9"),

@@ -63,8 +63,8 @@ def includes(text):
 
 
 class Function:
-    def __init__(self, name, line, length, params):
-        self.name, self.line, self.length, self.params = name, line, length, params
+    def __init__(self, name, line, length, params, static):
+        self.name, self.line, self.length, self.params, self.static = name, line, length, params, static
 
 
 def count_params(signature):
@@ -91,6 +91,7 @@ def functions(text):
                 top -= 1
             signature = " ".join(lines[top:start])
             name = re.search(r"(\w+)\s*\(", signature)
-            found.append(Function(name.group(1) if name else "?", top + 1, number - top + 1, count_params(signature)))
+            found.append(Function(name.group(1) if name else "?", top + 1, number - top + 1, count_params(signature),
+                                  bool(re.match(r"\s*static\b", signature))))
             start = None
     return found
