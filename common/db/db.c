@@ -32,7 +32,10 @@ static enum status db_run_fiber(struct db *db, struct db_request *request, struc
 {
 	enum db_kind kind = request->stmt->kind;
 	wait_init(&request->wait, db->loop);
-	db_queue_push(&db->queue[kind], request);
+	if (request->stmt->ahead)
+		db_queue_push_front(&db->queue[kind], request);
+	else
+		db_queue_push(&db->queue[kind], request);
 	db_pump_later(db);
 	if (!wait_for(&request->wait, deadline_us) && request->state != DB_DONE)
 		return db_abandon(db, request);
@@ -72,7 +75,7 @@ enum status db_run(struct db *db, const struct db_stmt *stmt, const struct db_ar
 		enum status status = db_run_block(db, stmt, args, deadline_us, &result);
 		return db_deliver(result, status, arena, ret_rows);
 	}
-	if (db->closing || db->queue[stmt->kind].count >= DB_QUEUE_MAX)
+	if (db->closing || (db->queue[stmt->kind].count >= DB_QUEUE_MAX && !stmt->ahead))
 		return ST_UNAVAILABLE;
 	struct db_request *request = db_request_new(db);
 	if (!request)

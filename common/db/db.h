@@ -47,6 +47,7 @@ struct db_stmt {
 	const struct db_column *columns;
 	unsigned column_count;
 	size_t row_size_bytes;
+	bool ahead; /* goes before those that wait: for the few that must not wait behind load */
 };
 /* A table of eight pairs of uuid parameters, (VALUES ($1, $2, 0), ($3, $4, 1) ...), for the statements above. */
 #define DB_TOGETHER_PAIRS                                                                                              \

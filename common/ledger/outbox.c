@@ -1,4 +1,5 @@
-/* The relay: one fiber per process; the one that holds the lease moves outbox rows to the ledger. */
+/* The relay of a process: a fiber that keeps the lease, and one that moves outbox rows to the ledger while it is held. A batch may take longer than
+ * the lease lasts, so neither waits for the other; and both go before the calls that wait for the database, or load would hold up revocations. */
 #include "ledger/outbox.h"
 
 #include "audit.pb-c.h"
@@ -17,6 +18,7 @@
 #define LEASE_RENEW_US 200000LL   /* the lease itself lasts 0.75 s by the database's clock */
 #define LEASE_TRUSTED_US 600000LL /* without a renewal we stop to believe in it */
 #define LEASE_TRY_US 100000LL     /* others look whether it has run out */
+#define LEASE_AGAIN_US 50000LL    /* the database is away */
 #define POLL_US 100000LL          /* a nudge may be lost: so often the leader looks by itself */
 #define NUDGE_PAUSE_US 3000LL     /* between two nudges */
 #define NUDGE_BUDGET_US 50000LL
@@ -33,6 +35,7 @@ static const struct db_stmt stmt_lease = {
     " expires_at = now() + interval '750 milliseconds'"
     " WHERE name = 'outbox' AND (holder = $1 OR holder IS NULL OR expires_at < now()) RETURNING epoch",
     DB_WRITE,
+    .ahead = true,
 };
 static const struct db_stmt stmt_release = {
     "outbox_release",
@@ -43,12 +46,14 @@ static const struct db_stmt stmt_read = {
     "outbox_read",
     "SELECT id, project_id, event FROM outbox ORDER BY id LIMIT $1",
     DB_READ,
+    .ahead = true,
 };
 static const struct db_stmt stmt_delete = {
     "outbox_delete",
     "DELETE FROM outbox WHERE id = ANY($1) AND EXISTS"
     " (SELECT FROM relay_lease WHERE name = 'outbox' AND holder = $2 AND epoch = $3)",
     DB_WRITE,
+    .ahead = true,
 };
 static const struct db_stmt stmt_purge = {
     "outbox_purge",
@@ -62,6 +67,12 @@ static const struct db_stmt stmt_depth = {
     DB_READ,
 };
 
+/* A fiber that sleeps and may be woken. */
+struct nap {
+	struct wait wait;
+	bool sleeps;
+};
+
 struct outbox {
 	struct loop *loop;
 	struct db *db;
@@ -72,14 +83,13 @@ struct outbox {
 	bool leader;
 	int64_t epoch;      /* of the lease we hold */
 	int64_t renewed_us; /* monotonic, before the renewal was sent */
-	int64_t tried_us, purged_us, measured_us;
+	int64_t purged_us, measured_us;
 	int64_t backoff_us;
 	unsigned refusals; /* of the same batch in a row */
-	struct wait wait;  /* the relay sleeps */
-	bool waiting;
+	struct nap relay, lease;
 	atomic_bool poked;
 	atomic_bool stopping;
-	bool ended; /* the fiber has returned */
+	bool relay_ended, ended; /* the relay's fiber has returned; the lease was given back */
 	struct metric *depth, *lag, *rows, *batches, *failures, *is_leader, *nudges_sent, *nudges_taken;
 };
 
@@ -88,19 +98,33 @@ struct batch {
 	struct arena *arena;
 	struct db_rows rows;
 	int64_t *ids;
-	size_t count; /* rows that it takes */
+	size_t count;  /* rows that it takes */
+	int64_t epoch; /* of the lease when it was read */
 	Audit__AppendRequest request;
 };
 
 /* ---- sleeping and waking ---- */
 
+static void nap_take(struct outbox *outbox, struct nap *nap, int64_t us)
+{
+	wait_init(&nap->wait, outbox->loop);
+	nap->sleeps = true;
+	(void)wait_for(&nap->wait, clock_monotonic_us() + us);
+	nap->sleeps = false;
+}
+
+static void nap_end(struct nap *nap)
+{
+	if (!nap->sleeps || nap->wait.timed_out)
+		return;
+	nap->sleeps = false;
+	wait_done(&nap->wait);
+}
+
 static void outbox_wake(void *arg)
 {
 	struct outbox *outbox = arg;
-	if (!outbox->waiting || outbox->wait.timed_out)
-		return;
-	outbox->waiting = false;
-	wait_done(&outbox->wait);
+	nap_end(&outbox->relay);
 }
 
 void outbox_poke(struct outbox *outbox)
@@ -118,14 +142,10 @@ static void outbox_sleep(struct outbox *outbox, int64_t us, bool ends_on_poke)
 {
 	if (atomic_load(&outbox->stopping) || (ends_on_poke && atomic_load(&outbox->poked)))
 		return;
-	if (!ends_on_poke) {
+	if (ends_on_poke)
+		nap_take(outbox, &outbox->relay, us);
+	else
 		fiber_sleep_us(outbox->loop, us);
-		return;
-	}
-	wait_init(&outbox->wait, outbox->loop);
-	outbox->waiting = true;
-	(void)wait_for(&outbox->wait, clock_monotonic_us() + us);
-	outbox->waiting = false;
 }
 
 /* ---- nudges ---- */
@@ -172,32 +192,34 @@ static void outbox_set_leader(struct outbox *outbox, bool leader)
 		          outbox->source, NULL);
 	outbox->leader = leader;
 	metric_set(outbox->is_leader, leader);
+	if (leader)
+		nap_end(&outbox->relay);
+	else
+		metric_set(outbox->depth, 0); /* another one tells it */
 }
 
-/* Takes or renews the lease when it is time to. */
-static void outbox_keep_lease(struct outbox *outbox)
+/* Takes or renews the lease. Returns how long after that the next time is. */
+static int64_t outbox_keep_lease(struct outbox *outbox)
 {
 	int64_t now_us = clock_monotonic_us();
-	int64_t interval_us = outbox->leader ? LEASE_RENEW_US : LEASE_TRY_US;
-	if (outbox->tried_us && now_us - outbox->tried_us < interval_us)
-		return;
+	int64_t until_us = (outbox->leader ? outbox->renewed_us : now_us) + LEASE_TRUSTED_US;
 	struct arena *arena = arena_new(64 * 1024);
 	struct db_args args = {0};
 	struct db_rows rows = {0};
 	db_arg_id(&args, &outbox->holder);
-	outbox->tried_us = now_us;
-	enum status status =
-	    arena ? db_run(outbox->db, &stmt_lease, &args, arena, now_us + US_PER_SEC, &rows) : ST_UNAVAILABLE;
+	enum status status = arena ? db_run(outbox->db, &stmt_lease, &args, arena, until_us, &rows) : ST_UNAVAILABLE;
+	bool answered = status == ST_OK;
 	if (status == ST_OK && rows.count == 1) {
 		outbox->renewed_us = now_us;
 		outbox->epoch = db_int(&rows, 0, 0);
 		outbox_set_leader(outbox, true);
-	} else if (status == ST_OK || now_us - outbox->renewed_us > LEASE_TRUSTED_US) {
+	} else if (answered || clock_monotonic_us() - outbox->renewed_us >= LEASE_TRUSTED_US) {
 		outbox_set_leader(outbox, false);
-	} else {
-		outbox->tried_us = now_us - interval_us + 50000; /* the database is away: again soon */
 	}
 	arena_free(&arena);
+	if (!answered)
+		return LEASE_AGAIN_US;
+	return outbox->leader ? LEASE_RENEW_US : LEASE_TRY_US;
 }
 
 static void outbox_release(struct outbox *outbox)
@@ -220,6 +242,7 @@ static enum status batch_read(struct outbox *outbox, struct batch *batch)
 {
 	struct db_args args = {0};
 	db_arg_int8(&args, BATCH_MAX);
+	batch->epoch = outbox->epoch;
 	return db_run(outbox->db, &stmt_read, &args, batch->arena, 0, &batch->rows);
 }
 
@@ -283,10 +306,11 @@ static enum status batch_delete(struct outbox *outbox, struct batch *batch)
 	struct db_rows rows = {0};
 	db_arg_int8s(&args, batch->arena, batch->ids, batch->count);
 	db_arg_id(&args, &outbox->holder);
-	db_arg_int8(&args, outbox->epoch);
+	db_arg_int8(&args, batch->epoch);
 	enum status status = db_run(outbox->db, &stmt_delete, &args, batch->arena, 0, &rows);
-	if (status == ST_OK && rows.affected == 0) {
-		outbox_set_leader(outbox, false); /* another one leads: it sends them again, the ledger drops them */
+	if (status == ST_OK && rows.affected == 0) { /* another one led: it sends them again, the ledger drops them */
+		if (batch->epoch == outbox->epoch)
+			outbox_set_leader(outbox, false);
 		return ST_ABORTED;
 	}
 	return status;
@@ -355,12 +379,13 @@ static void outbox_measure_depth(struct outbox *outbox)
 	outbox->measured_us = now_us;
 	struct arena *arena = arena_new(64 * 1024);
 	struct db_rows rows = {0};
-	if (arena && db_run(outbox->db, &stmt_depth, NULL, arena, 0, &rows) == ST_OK && rows.count == 1)
+	bool known = arena && db_run(outbox->db, &stmt_depth, NULL, arena, 0, &rows) == ST_OK && rows.count == 1;
+	if (known && outbox->leader)
 		metric_set(outbox->depth, db_int(&rows, 0, 0));
 	arena_free(&arena);
 }
 
-/* ---- the fiber ---- */
+/* ---- the fibers ---- */
 
 static void outbox_back_off(struct outbox *outbox)
 {
@@ -373,12 +398,11 @@ static void outbox_back_off(struct outbox *outbox)
 static void outbox_turn(struct outbox *outbox)
 {
 	bool more = false;
-	outbox_keep_lease(outbox);
 	if (!outbox->leader) {
 		if (atomic_exchange(&outbox->poked, false))
 			outbox_nudge(outbox);
 		else
-			outbox_sleep(outbox, LEASE_TRY_US / 2, true);
+			outbox_sleep(outbox, US_PER_SEC, true); /* or until it leads */
 		return;
 	}
 	/* Rows that are committed from here on are seen by the read or by a new poke. */
@@ -401,6 +425,19 @@ static void outbox_fiber(void *arg)
 	struct outbox *outbox = arg;
 	while (!atomic_load(&outbox->stopping))
 		outbox_turn(outbox);
+	outbox->relay_ended = true;
+	nap_end(&outbox->lease);
+}
+
+/* Keeps the lease until the last batch is done, then gives it back. */
+static void outbox_lease_fiber(void *arg)
+{
+	struct outbox *outbox = arg;
+	while (!outbox->relay_ended) {
+		int64_t pause_us = outbox_keep_lease(outbox);
+		if (!outbox->relay_ended)
+			nap_take(outbox, &outbox->lease, pause_us);
+	}
 	outbox_release(outbox);
 	outbox->ended = true;
 }
@@ -408,7 +445,7 @@ static void outbox_fiber(void *arg)
 static void outbox_begin(void *arg)
 {
 	struct outbox *outbox = arg;
-	if (!fiber_spawn(outbox->loop, outbox_fiber, outbox))
+	if (!fiber_spawn(outbox->loop, outbox_lease_fiber, outbox) || !fiber_spawn(outbox->loop, outbox_fiber, outbox))
 		abort(); /* at start there are no others; a process without it would fail silently */
 }
 
@@ -424,7 +461,8 @@ struct outbox *outbox_start(struct loop *loop, struct db *db, struct client *cli
 	outbox->holder = id_new();
 	outbox->backoff_us = BACKOFF_FIRST_US;
 	outbox->purged_us = clock_monotonic_us();
-	outbox->depth = metric_gauge("denizen_outbox_depth", "", "Events that wait for the ledger.");
+	outbox->depth = metric_gauge("denizen_outbox_depth", "",
+	                             "Events that wait for the ledger; 0 where another replica relays.");
 	outbox->lag =
 	    metric_histogram("denizen_outbox_lag_seconds", "", "From an event's time to its place in the ledger.");
 	outbox->rows = metric_counter("denizen_outbox_events_total", "", "Events handed to the ledger.");

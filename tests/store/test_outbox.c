@@ -3,10 +3,12 @@
 
 #include "audit.pb-c.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "ledger/outbox.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define SEEN_MAX 10000
@@ -30,6 +32,8 @@ static struct {
 	atomic_int refusals_left;
 	enum status refusal;
 	atomic_int calls, nudges;
+	struct loop *loop; /* where it takes its time */
+	atomic_int slow_us;
 } ledger;
 
 static enum status ledger_append(struct client *client, struct client_call *call, uint32_t method,
@@ -42,6 +46,8 @@ static enum status ledger_append(struct client *client, struct client_call *call
 		return ST_INTERNAL;
 	if (request->n_items == 0)
 		atomic_fetch_add(&ledger.nudges, 1);
+	if (ledger.slow_us > 0)
+		fiber_sleep_us(ledger.loop, ledger.slow_us);
 	if (atomic_load(&ledger.refusals_left) > 0) {
 		atomic_fetch_sub(&ledger.refusals_left, 1);
 		return ledger.refusal;
@@ -185,5 +191,72 @@ Test(outbox, another_leader_is_respected_until_its_lease_runs_out)
 	store_sql(&store, INSERT_ROWS(5));
 	usleep(700000);
 	cr_assert_eq(store_number(&store, "SELECT count(*) FROM testoutbox.outbox"), 5);
+	relay_close(&store, outbox);
+}
+
+/* Under heavy creates a batch takes longer than the lease lasts: that is no reason to change leaders. */
+Test(outbox, a_batch_that_takes_longer_than_the_lease_keeps_it)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	ledger.loop = store.loop;
+	ledger.slow_us = 1500000;
+	struct outbox *outbox = relay_start(&store);
+	for (int i = 0; i < 100 && store_number(&store, "SELECT epoch FROM testoutbox.relay_lease") == 0; i++)
+		usleep(10000);
+	struct outbox *other = relay_start(&store);
+	for (int i = 1; i <= 2; i++) {
+		store_sql(&store, INSERT_ROWS(10));
+		cr_expect(wait_count(i * 10, 5000));
+	}
+	cr_expect(wait_empty(&store));
+	cr_expect_eq(atomic_load(&ledger.count), 20, "rows were sent again");
+	cr_expect_eq(store_number(&store, "SELECT epoch FROM testoutbox.relay_lease"), 1, "the leader changed");
+	ledger.slow_us = 0;
+	store_in_fiber(&store, stop_fiber, other);
+	relay_close(&store, outbox);
+	outbox_free(&other);
+}
+
+static const struct db_stmt stmt_slow_write = {"t_slow_write", "SELECT pg_sleep(0.1)::text", DB_WRITE};
+
+static void slow_write_fiber(void *arg)
+{
+	if (db_run(arg, &stmt_slow_write, NULL, NULL, clock_monotonic_us() + 10 * US_PER_SEC, NULL) != ST_OK)
+		abort();
+}
+
+Test(outbox, the_lease_does_not_wait_behind_writes)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	struct outbox *outbox = relay_start(&store);
+	for (int i = 0; i < 100 && store_number(&store, "SELECT epoch FROM testoutbox.relay_lease") == 0; i++)
+		usleep(10000);
+	store_in_fibers(&store, 60, slow_write_fiber, store.db); /* 2 s on 3 connections */
+	cr_expect_eq(store_number(&store, "SELECT epoch FROM testoutbox.relay_lease"), 1, "the lease ran out");
+	relay_close(&store, outbox);
+}
+
+static bool wait_depth(int64_t wanted)
+{
+	struct metric *depth = metric_gauge("denizen_outbox_depth", "", "");
+	for (int i = 0; i < 400 && metric_value(depth) != wanted; i++)
+		usleep(10000);
+	return metric_value(depth) == wanted;
+}
+
+Test(outbox, who_leads_no_more_tells_no_depth)
+{
+	struct store store;
+	store_open(&store, "testoutbox", migrations);
+	ledger.refusal = ST_UNAVAILABLE;
+	atomic_store(&ledger.refusals_left, 1000000);
+	store_sql(&store, INSERT_ROWS(50));
+	struct outbox *outbox = relay_start(&store);
+	cr_expect(wait_depth(50));
+	store_sql(&store, "UPDATE testoutbox.relay_lease SET holder = gen_random_uuid(), epoch = 9,"
+	                  " expires_at = now() + interval '1 minute'");
+	cr_expect(wait_depth(0), "the last value stays");
 	relay_close(&store, outbox);
 }
