@@ -1,6 +1,8 @@
 /* Metrics: a fixed table found by hash, values in relaxed atomics, text made on demand. */
 #include "base/metrics.h"
 
+#include "base/hash.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -44,18 +46,6 @@ static void die(const char *why, const char *name)
 	abort();
 }
 
-/* FNV-1a over both texts. */
-static uint32_t hash_names(const char *name, const char *labels)
-{
-	uint32_t hash = 2166136261u;
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * 16777619u;
-	hash *= 16777619u;
-	for (; *labels; labels++)
-		hash = (hash ^ (unsigned char)*labels) * 16777619u;
-	return hash;
-}
-
 static struct metric *metric_new(enum kind kind, const char *name, const char *labels, const char *help)
 {
 	size_t counts = kind == KIND_HISTOGRAM ? BUCKETS + 1 : 0;
@@ -72,7 +62,7 @@ static struct metric *metric_new(enum kind kind, const char *name, const char *l
 
 static struct metric *metric_get(enum kind kind, const char *name, const char *labels, const char *help)
 {
-	uint32_t slot = hash_names(name, labels) % SLOTS;
+	uint32_t slot = (uint32_t)(hash_text(hash_text(HASH_START, name), labels) % SLOTS);
 	pthread_mutex_lock(&lock);
 	while (slots[slot] && (strcmp(slots[slot]->name, name) != 0 || strcmp(slots[slot]->labels, labels) != 0))
 		slot = (slot + 1) % SLOTS;

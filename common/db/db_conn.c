@@ -1,4 +1,5 @@
 /* One Postgres connection: how to reach it, which statements it knows, what its errors mean. */
+#include "base/hash.h"
 #include "base/log.h"
 #include "db/db_internal.h"
 
@@ -137,9 +138,7 @@ void db_cache_clear(struct db_cache *cache)
 
 static size_t cache_hash(const char *name)
 {
-	uint64_t hash = 14695981039346656037ULL; /* FNV-1a */
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 1099511628211ULL;
+	uint64_t hash = hash_text(HASH_START, name);
 	return (size_t)(hash ^ hash >> 32);
 }
 

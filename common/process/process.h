@@ -48,9 +48,9 @@ struct service {
 	const struct cfg_item
 	    *cfg_items; /* the service's own configuration, ended by an item without name; may be NULL */
 	const struct migration *migrations; /* ended by one without sql; generated from schema/ */
-	/* Optional. Called once before the loop runs; may spawn fibers through loop_post. Sets run->state. */
+	/* Optional. Called once before the loop runs; may spawn fibers through loop_post. Sets run->state, which lives as long as the process:
+	 * nothing is torn down at its end. */
 	enum status (*start)(struct process *run);
-	void (*stop)(struct process *run);
 	/* Optional extra sub-commands: name, function over the loaded configuration; ended by a NULL name. */
 	const struct process_command *commands;
 };

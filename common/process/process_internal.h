@@ -1,4 +1,4 @@
-/* What service.c (calls) and process_main.c (life of the process) share. */
+/* What process.c (calls) and process_main.c (life of the process) share. */
 #pragma once
 
 #include "bus/bus_config.h"

@@ -12,16 +12,6 @@ struct store_call service_store_call(const struct call *call)
 	return (struct store_call){call->run->db, call->arena, call->deadline_us};
 }
 
-static void stop(struct process *run)
-{
-	struct audit_state *state = run->state;
-	if (!state)
-		return;
-	ledger_free(&state->ledger);
-	free(state);
-	run->state = NULL;
-}
-
 static enum status start(struct process *run)
 {
 	struct audit_state *state = calloc(1, sizeof *state);
@@ -29,10 +19,7 @@ static enum status start(struct process *run)
 		return ST_RESOURCE_EXHAUSTED;
 	run->state = state;
 	state->ledger = ledger_new(run->loop);
-	if (state->ledger)
-		return ST_OK;
-	stop(run);
-	return ST_RESOURCE_EXHAUSTED;
+	return state->ledger ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
 const struct service audit_service = {
@@ -40,5 +27,4 @@ const struct service audit_service = {
     .handlers = audit_handlers,
     .migrations = audit_migrations,
     .start = start,
-    .stop = stop,
 };

@@ -1,6 +1,8 @@
 /* Signing keys: sealing, opening, and a bounded memory of parsed ones. */
 #include "keyring.h"
 
+#include "base/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,10 +101,7 @@ static struct slot *slot_of(struct keyring *keyring, const struct id *project, c
 {
 	uint8_t aad[AAD_SIZE];
 	size_t len = aad_write(project, kid, aad);
-	uint32_t hash = 2166136261u; /* FNV-1a */
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ aad[i]) * 16777619u;
-	return &keyring->slots[hash % KEYRING_SLOTS];
+	return &keyring->slots[hash_bytes(HASH_START, aad, len) % KEYRING_SLOTS];
 }
 
 enum status keyring_open(struct keyring *keyring, const struct id *project, const struct sealed_key *sealed,

@@ -154,18 +154,7 @@ out:
 	return status;
 }
 
-/* ---- start and stop ---- */
-
-static void claims_stop(struct process *run)
-{
-	struct claims_state *state = run->state;
-	if (!state)
-		return;
-	keyring_free(&state->keyring);
-	free((char *)state->issuer);
-	free(state);
-	run->state = NULL;
-}
+/* ---- start ---- */
 
 static enum status state_fill(struct claims_state *state, const struct cfg *cfg)
 {
@@ -199,10 +188,8 @@ static enum status claims_start(struct process *run)
 	state->run = run;
 	run->state = state;
 	enum status status = state_fill(state, run->cfg);
-	if (status != ST_OK) {
-		claims_stop(run);
+	if (status != ST_OK)
 		return status;
-	}
 	struct follow_options options = {
 	    .loop = run->loop,
 	    .client = run->client,
@@ -225,6 +212,5 @@ const struct service claims_service = {
     .cfg_items = cfg_items,
     .migrations = claims_migrations,
     .start = claims_start,
-    .stop = claims_stop,
     .commands = claims_commands,
 };

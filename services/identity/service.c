@@ -79,17 +79,6 @@ static bool priority_parse(const char *text, enum pool_priority *ret_priority)
 	return false;
 }
 
-static void identity_stop(struct process *run)
-{
-	struct identity_state *state = run->state;
-	if (!state)
-		return;
-	pool_free(&state->pool);
-	attributes_cache_free(&state->schemas);
-	free(state);
-	run->state = NULL;
-}
-
 static enum status identity_start(struct process *run)
 {
 	struct identity_state *state = calloc(1, sizeof(*state));
@@ -131,6 +120,5 @@ const struct service identity_service = {
     .cfg_items = identity_cfg,
     .migrations = identity_migrations,
     .start = identity_start,
-    .stop = identity_stop,
     .commands = identity_commands,
 };

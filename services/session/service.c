@@ -191,7 +191,7 @@ static void purge(void *arg)
 	struct arena *arena = arena_new(1 << 20);
 	bool more = arena;
 
-	for (int round = 0; more && !state->stopping && round < PURGE_ROUNDS_MAX; round++) {
+	for (int round = 0; more && round < PURGE_ROUNDS_MAX; round++) {
 		struct sql_scope scope = {.db = run->db, .arena = arena};
 		enum status status = service_purge(&scope, &more);
 		if (status != ST_OK) {
@@ -209,7 +209,7 @@ static void on_purge_timer(void *arg)
 	struct process *run = arg;
 	struct session_state *state = run->state;
 
-	if (!state->purging && !state->stopping)
+	if (!state->purging)
 		state->purging = fiber_spawn(run->loop, purge, run);
 	loop_timer_set(state->purge_timer, clock_monotonic_us() + PURGE_EVERY_US);
 }
@@ -250,22 +250,10 @@ static enum status start(struct process *run)
 	return follow_users_start(run);
 }
 
-static void stop(struct process *run)
-{
-	struct session_state *state = run->state;
-
-	if (!state)
-		return;
-	state->stopping = true;
-	loop_timer_free(&state->purge_timer);
-	secret_wipe(&state->keys, sizeof(state->keys));
-}
-
 const struct service session_service = {
     .name = "session",
     .handlers = session_handlers,
     .cfg_items = cfg_items,
     .migrations = session_migrations,
     .start = start,
-    .stop = stop,
 };

@@ -29,7 +29,6 @@ struct session_state {
 	struct metric *throttled, *failed, *reused;
 	struct loop_timer *purge_timer;
 	bool purging; /* its fiber runs */
-	bool stopping;
 };
 
 /* A row, ended or not, in the call's arena. ST_NOT_FOUND when there is none. */
