@@ -79,6 +79,19 @@ static enum status endpoints_check(const char *variable, const char *list)
 	return ST_OK;
 }
 
+/* Where a peer listens and its key, when this process may call it. */
+static enum status peer_load(struct bus_config *config, const struct cfg *cfg, const struct process_info *peer,
+                             const char *variable)
+{
+	if (!(config->self->peers & 1u << peer->number))
+		return ST_OK;
+	config->endpoints[peer->number] = cfg_text(cfg, variable);
+	enum status status = endpoints_check(variable, config->endpoints[peer->number]);
+	if (status != ST_OK)
+		return status;
+	return key_file_read(config->public_dir, peer->name, config->server_keys[peer->number]);
+}
+
 enum status bus_config_load(const struct cfg *cfg, const char *self, struct bus_config *ret_config)
 {
 	struct bus_config config = {.self = process_find(self), .public_dir = cfg_text(cfg, "DENIZEN_BUS_PUBLIC_KEYS")};
@@ -89,16 +102,9 @@ enum status bus_config_load(const struct cfg *cfg, const char *self, struct bus_
 	}
 	memcpy(config.secret_key, secret, Z85_KEY_SIZE);
 	enum status status = key_file_read(config.public_dir, self, config.public_key);
-	for (size_t i = 0; status == ST_OK && i < sizeof(endpoint_variables) / sizeof(endpoint_variables[0]); i++) {
-		const char *variable = endpoint_variables[i].variable;
-		const struct process_info *peer = process_find(endpoint_variables[i].process);
-		if (!(config.self->peers & 1u << peer->number))
-			continue;
-		config.endpoints[peer->number] = cfg_text(cfg, variable);
-		status = endpoints_check(variable, config.endpoints[peer->number]);
-		if (status == ST_OK)
-			status = key_file_read(config.public_dir, peer->name, config.server_keys[peer->number]);
-	}
+	for (size_t i = 0; status == ST_OK && i < sizeof(endpoint_variables) / sizeof(endpoint_variables[0]); i++)
+		status = peer_load(&config, cfg, process_find(endpoint_variables[i].process),
+		                   endpoint_variables[i].variable);
 	if (status == ST_OK)
 		*ret_config = config;
 	secret_wipe(config.secret_key, sizeof(config.secret_key));

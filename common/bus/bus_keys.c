@@ -130,10 +130,9 @@ enum status bus_keys_ensure(const char *dir)
 		const char *name = process_table[i].name;
 		if (strcmp(name, "subscriber") == 0)
 			continue;
-		if (!pair_exists(dir, name))
-			status = pair_make(dir, name);
-		if (status == ST_OK)
-			status = allow_add(dir, name, name, "");
+		if (!pair_exists(dir, name) && (status = pair_make(dir, name)) != ST_OK)
+			break;
+		status = allow_add(dir, name, name, "");
 	}
 	return status;
 }

@@ -213,16 +213,18 @@ enum status db_begin(struct db *db, int64_t deadline_us, struct db_tx **ret_tx)
 	tx->db = db;
 	tx->deadline_us = db_deadline(deadline_us);
 	enum status status = db_block_take(db, &tx->block);
-	if (status == ST_OK)
-		status = block_control(tx->block, "BEGIN");
-	if (status != ST_OK) {
-		if (tx->block)
-			db_block_give(db, &tx->block);
-		free(tx);
-		return status;
-	}
+	if (status != ST_OK)
+		goto fail;
+	status = block_control(tx->block, "BEGIN");
+	if (status != ST_OK)
+		goto fail;
 	*ret_tx = tx;
 	return ST_OK;
+fail:
+	if (tx->block)
+		db_block_give(db, &tx->block);
+	free(tx);
+	return status;
 }
 
 enum status db_tx_run(struct db_tx *tx, const struct db_stmt *stmt, const struct db_args *args, struct arena *arena,

@@ -155,17 +155,26 @@ static enum status migrate_rights(struct session *session, bool *ret_racing)
 	return status;
 }
 
+/* One attempt to make role, schema and rights, in one transaction. */
+static enum status migrate_prepare(struct session *session, const char *password, bool *ret_racing)
+{
+	enum status status = migrate_begin(session);
+	if (status != ST_OK)
+		goto out;
+	status = migrate_role(session, password, ret_racing);
+	if (status != ST_OK)
+		goto out;
+	status = migrate_rights(session, ret_racing);
+out:
+	return migrate_finish(session, status);
+}
+
 static enum status migrate_bootstrap(struct session *session, const char *password)
 {
 	enum status status = ST_INTERNAL;
 	for (int attempt = 0; attempt < BOOTSTRAP_ATTEMPTS; attempt++) {
 		bool racing = false;
-		status = migrate_begin(session);
-		if (status == ST_OK)
-			status = migrate_role(session, password, &racing);
-		if (status == ST_OK)
-			status = migrate_rights(session, &racing);
-		status = migrate_finish(session, status);
+		status = migrate_prepare(session, password, &racing);
 		if (status == ST_OK || !racing)
 			break;
 	}
@@ -225,12 +234,11 @@ static enum status migrate_beside(const struct session *session, const char *sql
 {
 	struct session beside = {PQconnectdb(session->conninfo), session->schema, session->conninfo};
 	char *copy = strdup(sql), *rest = copy, *statement;
-	enum status status = copy ? ST_OK : ST_RESOURCE_EXHAUSTED;
+	enum status status = ST_UNAVAILABLE;
 	PQsetNoticeProcessor(beside.conn, migrate_notice, NULL);
-	if (PQstatus(beside.conn) != CONNECTION_OK)
-		status = ST_UNAVAILABLE;
-	if (status == ST_OK)
-		status = migrate_search_path(&beside, "SESSION");
+	if (!copy || PQstatus(beside.conn) != CONNECTION_OK)
+		goto out;
+	status = migrate_search_path(&beside, "SESSION");
 	while (status == ST_OK && rest && (statement = rest)[0]) {
 		char *end = strstr(statement, ";\n");
 		rest = end ? end + 2 : NULL;
@@ -238,31 +246,40 @@ static enum status migrate_beside(const struct session *session, const char *sql
 			*end = '\0';
 		status = migrate_exec(&beside, statement, NULL);
 	}
+out:
 	free(copy);
 	PQfinish(beside.conn);
 	return status;
 }
 
-static enum status migrate_apply(struct session *session, const struct migration *migration)
+/* Within a transaction: runs the file if that was not done yet. */
+static enum status migrate_file(struct session *session, const struct migration *migration, bool *ret_applied)
 {
 	uint8_t hash[SHA256_SIZE];
 	char checksum[SHA256_SIZE * 2 + 1];
 	secret_sha256(migration->sql, strlen(migration->sql), hash);
 	hex_encode(hash, sizeof(hash), checksum);
+	enum status status = migrate_search_path(session, "LOCAL");
+	if (status != ST_OK)
+		return status;
+	status = migrate_look_up(session, migration, checksum);
+	if (status != ST_NOT_FOUND)
+		return status;
+	bool outside = strncmp(migration->sql, OUTSIDE, strlen(OUTSIDE)) == 0;
+	status = outside ? migrate_beside(session, migration->sql) : migrate_exec(session, migration->sql, NULL);
+	if (status != ST_OK)
+		return status;
+	status = migrate_record(session, migration, checksum);
+	*ret_applied = status == ST_OK;
+	return status;
+}
+
+static enum status migrate_apply(struct session *session, const struct migration *migration)
+{
+	bool applied = false;
 	enum status status = migrate_begin(session);
 	if (status == ST_OK)
-		status = migrate_search_path(session, "LOCAL");
-	if (status == ST_OK)
-		status = migrate_look_up(session, migration, checksum);
-	bool applied = false;
-	if (status == ST_NOT_FOUND) {
-		bool outside = strncmp(migration->sql, OUTSIDE, strlen(OUTSIDE)) == 0;
-		status =
-		    outside ? migrate_beside(session, migration->sql) : migrate_exec(session, migration->sql, NULL);
-		if (status == ST_OK)
-			status = migrate_record(session, migration, checksum);
-		applied = status == ST_OK;
-	}
+		status = migrate_file(session, migration, &applied);
 	status = migrate_finish(session, status);
 	if (status != ST_OK)
 		log_event(LOG_ERROR, "migration failed", "schema", session->schema, "file", migration->name, "status",
@@ -275,20 +292,23 @@ static enum status migrate_apply(struct session *session, const struct migration
 /* Refuses a database that a newer program has migrated. */
 static enum status migrate_check_newest(struct session *session, int newest)
 {
+	PGresult *result = NULL;
 	enum status status = migrate_begin(session);
-	if (status == ST_OK)
-		status = migrate_search_path(session, "LOCAL");
-	if (status == ST_OK) {
-		PGresult *result = PQexec(session->conn, "SELECT coalesce(max(number), 0) FROM schema_migration");
-		if (PQresultStatus(result) != PGRES_TUPLES_OK)
-			status = ST_INTERNAL;
-		else if (strtol(PQgetvalue(result, 0, 0), NULL, 10) > newest)
-			status = ST_CONFLICT;
-		PQclear(result);
-	}
+	if (status != ST_OK)
+		goto out;
+	status = migrate_search_path(session, "LOCAL");
+	if (status != ST_OK)
+		goto out;
+	status = ST_INTERNAL;
+	result = PQexec(session->conn, "SELECT coalesce(max(number), 0) FROM schema_migration");
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		goto out;
+	status = strtol(PQgetvalue(result, 0, 0), NULL, 10) > newest ? ST_CONFLICT : ST_OK;
 	if (status == ST_CONFLICT)
 		log_event(LOG_ERROR, "the database was migrated by a newer program", "schema", session->schema,
 		          "newest_known", LOG_NUM(newest), NULL);
+out:
+	PQclear(result);
 	return migrate_finish(session, status);
 }
 
@@ -312,19 +332,20 @@ enum status migrate_run(const char *conninfo, const char *schema, const char *ro
 		newest = at->number;
 	}
 	struct session session = {PQconnectdb(conninfo), schema, conninfo};
-	enum status status = ST_OK;
+	enum status status = ST_UNAVAILABLE;
 	if (PQstatus(session.conn) != CONNECTION_OK) {
 		log_event(LOG_ERROR, "database cannot be reached", "schema", schema, "reason",
 		          PQerrorMessage(session.conn), NULL);
-		status = ST_UNAVAILABLE;
+		goto out;
 	}
 	PQsetNoticeProcessor(session.conn, migrate_notice, NULL);
-	if (status == ST_OK)
-		status = migrate_bootstrap(&session, role_password);
-	if (status == ST_OK)
-		status = migrate_check_newest(&session, newest);
+	status = migrate_bootstrap(&session, role_password);
+	if (status != ST_OK)
+		goto out;
+	status = migrate_check_newest(&session, newest);
 	for (const struct migration *at = migrations; status == ST_OK && at->sql; at++)
 		status = migrate_apply(&session, at);
+out:
 	PQfinish(session.conn);
 	return status;
 }
