@@ -1,5 +1,6 @@
 /* The frame of a bus message: the length of the header as a varint (protobuf encoding, at most three bytes), the header
- * (bus.Header), the body. Needs no library: the subscriber's one (sdk/c) shares it. */
+ * (bus.Header), the body. The frame of a hint: the topic, by whose first bytes a SUB filters, and the message.
+ * Needs no library: the subscriber's one (sdk/c) shares it. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,6 +9,7 @@
 
 #define BUS_FRAME_PREFIX_MAX 3
 #define BUS_FRAME_HEAD_MAX_BYTES ((1u << 21) - 1)
+#define BUS_TOPIC_BYTES 16
 
 /* Writes the length of a header; returns the bytes used, 0 when it is too long. */
 static inline size_t bus_frame_prefix(size_t head_len, uint8_t ret_prefix[BUS_FRAME_PREFIX_MAX])

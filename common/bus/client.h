@@ -63,7 +63,7 @@ unsigned client_replicas_up(struct client *client, unsigned process);
 MUST_USE enum status client_send_replica(struct client *client, unsigned process, unsigned index, uint32_t method,
                                          struct arena *arena, ProtobufCMessage **ret_reply);
 
-/* Subscribes to a process's PUB port on all its replicas; fn runs on the loop's thread for each message (frame 1).
+/* Subscribes to a process's PUB port on all its replicas; fn runs on the loop's thread with what stands behind each topic.
  * topic_len 0 = all. Call before loop_run. */
 void client_subscribe(struct client *client, unsigned process, const void *topic, size_t topic_len,
                       void (*fn)(void *arg, const void *data, size_t len_bytes), void *arg);

@@ -27,6 +27,7 @@ struct replica {
 	struct loop_watch *dealer_watch, *monitor_watch;
 	enum replica_state state;
 	bool connected, leaving; /* leaving: no longer in the DNS answer */
+	bool broken;             /* sent what is no message: not read any more, closed at the next tick */
 	unsigned outstanding, max_in_flight, load;
 	int64_t heard_us, pinged_us; /* monotonic */
 };

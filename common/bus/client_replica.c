@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "bus/bus_frame.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,11 +126,15 @@ static bool replica_readable(void *arg)
 	struct replica *replica = arg;
 	for (bool any = false;; any = true) {
 		struct bus_message message;
+		if (replica->broken)
+			return any;
 		enum status status = bus_receive(replica->dealer, false, &message);
 		if (status == ST_NOT_FOUND)
 			return any;
-		if (status != ST_OK)
+		if (status != ST_OK) {
+			replica->broken = true;
 			continue;
+		}
 		replica_on_message(replica, &message);
 		bus_message_close(&message);
 	}
@@ -200,6 +205,7 @@ static void replica_open(struct replica *replica)
 	if (zmq_connect(replica->dealer, replica->address) != 0)
 		log_event(LOG_ERROR, "cannot connect", "address", replica->address, NULL);
 	replica->heard_us = clock_monotonic_us();
+	replica->broken = false;
 }
 
 static void replica_close(struct replica *replica)
@@ -246,6 +252,13 @@ static void replica_remove(struct peer *peer, unsigned index)
 static void replica_tick(struct replica *replica, int64_t now_us)
 {
 	int64_t silent_us = now_us - replica->heard_us;
+	if (replica->broken) {
+		log_event(LOG_WARN, "replica sends what is no message: connecting anew", "address", replica->address,
+		          NULL);
+		replica_close(replica);
+		replica_open(replica);
+		return;
+	}
 	if (!replica->connected) {
 		replica->heard_us = now_us;
 		return;
@@ -385,17 +398,17 @@ void replica_stop(struct client *client)
 
 /* ---- subscriptions ---- */
 
-/* Hints are two frames, topic and data, because a SUB filters by the beginning of a message. */
 static bool subscription_readable(void *arg)
 {
 	struct subscription *subscription = arg;
 	zmq_msg_t frame;
-	bool is_data = false, any = false;
+	bool any = false;
 	zmq_msg_init(&frame);
 	while (zmq_msg_recv(&frame, subscription->socket, ZMQ_DONTWAIT) >= 0) {
-		if (is_data)
-			subscription->fn(subscription->arg, zmq_msg_data(&frame), zmq_msg_size(&frame));
-		is_data = !is_data && zmq_msg_more(&frame);
+		size_t len = zmq_msg_size(&frame);
+		if (len >= BUS_TOPIC_BYTES)
+			subscription->fn(subscription->arg, (uint8_t *)zmq_msg_data(&frame) + BUS_TOPIC_BYTES,
+			                 len - BUS_TOPIC_BYTES);
 		any = true;
 	}
 	zmq_msg_close(&frame);

@@ -26,7 +26,9 @@ void bus_socket_prepare(void *socket, int linger_ms)
 		abort();
 	option_int(socket, ZMQ_LINGER, linger_ms);
 	option_int(socket, ZMQ_SNDHWM, 10000);
-	option_int(socket, ZMQ_RCVHWM, 10000);
+	/* Without a limit: ZeroMQ ends the process when the connection of a full queue breaks and a heartbeat comes before the queue
+	 * is read. What waits is bounded by the calls in progress, and by how long the loop may stand still. */
+	option_int(socket, ZMQ_RCVHWM, 0);
 	option_int(socket, ZMQ_HEARTBEAT_IVL, 500);
 	option_int(socket, ZMQ_HEARTBEAT_TIMEOUT, 1500);
 	option_int(socket, ZMQ_RECONNECT_IVL, 20);
@@ -92,10 +94,11 @@ enum status bus_receive(void *socket, bool router, struct bus_message *ret_messa
 	if (router &&
 	    (!zmq_msg_more(&ret_message->route) || zmq_msg_recv(&ret_message->frame, socket, ZMQ_DONTWAIT) < 0))
 		goto out;
-	if (zmq_msg_more(&ret_message->frame))
+	bool more = zmq_msg_more(&ret_message->frame);
+	if (more && router)
 		frames_skip(socket);
-	else if (bus_frame_split(zmq_msg_data(&ret_message->frame), zmq_msg_size(&ret_message->frame),
-	                         &ret_message->head_at, &ret_message->body_at))
+	if (!more && bus_frame_split(zmq_msg_data(&ret_message->frame), zmq_msg_size(&ret_message->frame),
+	                             &ret_message->head_at, &ret_message->body_at))
 		status = ST_OK;
 out:
 	if (status != ST_OK)

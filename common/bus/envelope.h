@@ -25,8 +25,9 @@ struct bus_message {
 	size_t head_at, body_at; /* where they begin in frame; the body is empty in control messages */
 };
 void bus_message_init(struct bus_message *message);
-/* Receives the next message without waiting. Extra frames are read and dropped, and the message refused.
- * ST_NOT_FOUND: nothing there; ST_MALFORMED_REQUEST: not a bus message, skip it; nothing to close in both cases. */
+/* Receives the next message without waiting. ST_NOT_FOUND: nothing there; ST_MALFORMED_REQUEST: not a bus message; nothing to close
+ * in both cases. A ROUTER is read on: extra frames were dropped. A DEALER that gave a malformed message must be closed and not be
+ * read again: ZeroMQ ends the process when a connection with IMMEDIATE breaks between two frames of a message. */
 MUST_USE enum status bus_receive(void *socket, bool router, struct bus_message *ret_message);
 /* Into an initialised message; from is initialised and empty afterwards. */
 void bus_message_move(struct bus_message *to, struct bus_message *from);

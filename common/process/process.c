@@ -497,9 +497,14 @@ void server_stop(struct server *server)
 	free(server->by_method);
 }
 
-void process_publish(struct process *run, const uint8_t topic[16], const void *data, size_t len_bytes)
+void process_publish(struct process *run, const uint8_t topic[BUS_TOPIC_BYTES], const void *data, size_t len_bytes)
 {
+	zmq_msg_t frame;
+	if (zmq_msg_init_size(&frame, BUS_TOPIC_BYTES + len_bytes) != 0)
+		return;
+	memcpy(zmq_msg_data(&frame), topic, BUS_TOPIC_BYTES);
+	memcpy((uint8_t *)zmq_msg_data(&frame) + BUS_TOPIC_BYTES, data, len_bytes);
 	/* PUB never blocks: a subscriber that is too slow loses hints and reads the ledger. */
-	zmq_send(run->server->pub, topic, 16, ZMQ_SNDMORE | ZMQ_DONTWAIT);
-	zmq_send(run->server->pub, data, len_bytes, ZMQ_DONTWAIT);
+	if (zmq_msg_send(&frame, run->server->pub, ZMQ_DONTWAIT) < 0)
+		zmq_msg_close(&frame);
 }

@@ -5,6 +5,7 @@
 #include "base/cfg.h"
 #include "base/secret.h"
 #include "base/status.h"
+#include "bus/bus_frame.h"
 #include "bus/client.h"
 #include "bus/method.h"
 #include "db/db.h"
@@ -59,6 +60,6 @@ struct service {
  * Returns the exit status. SIGTERM drains: GOAWAY, finish, leave. */
 int process_main(const struct service *service, int argc, char **argv);
 
-/* Publishes data on the service's PUB port under topic (16 bytes). Lossy by design: subscribers read the ledger.
+/* Publishes a frame of topic and data on the service's PUB port. Lossy by design: subscribers read the ledger.
  * Loop's thread or a fiber. */
-void process_publish(struct process *run, const uint8_t topic[16], const void *data, size_t len_bytes);
+void process_publish(struct process *run, const uint8_t topic[BUS_TOPIC_BYTES], const void *data, size_t len_bytes);

@@ -49,8 +49,7 @@ struct denizen_feed *denizen_feed_new(const struct denizen_feed_options *options
 		*ret_error = "batch must be 1 to 1000";
 		return NULL;
 	}
-	zsys_handler_set(NULL); /* signals belong to the program */
-	struct denizen_feed *feed = calloc(1, sizeof *feed);
+	struct denizen_feed *feed = calloc(1, sizeof(*feed));
 	if (feed)
 		feed->link = feed_link_new(options->endpoints, options->server_public_key, options->public_key,
 		                           options->secret_key);
@@ -191,12 +190,11 @@ static enum denizen_feed_result take_status(struct denizen_feed *feed, const str
 	}
 }
 
-static enum denizen_feed_result take_reply(struct denizen_feed *feed, zmsg_t *message)
+static enum denizen_feed_result take_reply(struct denizen_feed *feed, zframe_t *frame)
 {
 	enum denizen_feed_result result = DENIZEN_FEED_STOPPED;
-	zframe_t *frame = zmsg_first(message);
 	struct feed_reply reply;
-	if (!frame || !feed_read_reply(zframe_data(frame), zframe_size(frame), &reply))
+	if (!feed_read_reply(zframe_data(frame), zframe_size(frame), &reply))
 		return result;
 	if (reply.header->kind == BUS__KIND__KIND_REPLY && reply.header->call_id == feed->call_id &&
 	    feed->state.reading)
@@ -205,21 +203,17 @@ static enum denizen_feed_result take_reply(struct denizen_feed *feed, zmsg_t *me
 	return result;
 }
 
-static void take_hint(struct denizen_feed *feed, zmsg_t *message)
+static void take_hint(struct denizen_feed *feed, zframe_t *frame)
 {
-	(void)zmsg_first(message); /* topic */
-	zframe_t *frame = zmsg_next(message);
-	Audit__Hint *hint = frame ? audit__hint__unpack(NULL, zframe_size(frame), zframe_data(frame)) : NULL;
-	if (!hint)
-		return;
-	feed_state_hint(&feed->state, hint->seq, zclock_mono());
-	audit__hint__free_unpacked(hint, NULL);
+	int64_t seq;
+	if (feed_read_hint(zframe_data(frame), zframe_size(frame), &seq))
+		feed_state_hint(&feed->state, seq, zclock_mono());
 }
 
 static enum denizen_feed_result step(struct denizen_feed *feed)
 {
 	enum denizen_feed_result result = DENIZEN_FEED_STOPPED;
-	zmsg_t *reply = NULL, *hint = NULL;
+	zframe_t *reply = NULL, *hint = NULL;
 	int64_t now_ms = zclock_mono();
 	if (now_ms >= feed->refresh_ms) {
 		feed->refresh_ms = now_ms + (feed_link_refresh(feed->link) ? REFRESH_MS : SLICE_MS);
@@ -235,8 +229,8 @@ static enum denizen_feed_result step(struct denizen_feed *feed)
 		result = take_reply(feed, reply);
 	if (hint)
 		take_hint(feed, hint);
-	zmsg_destroy(&reply);
-	zmsg_destroy(&hint);
+	zframe_destroy(&reply);
+	zframe_destroy(&hint);
 	return result;
 }
 

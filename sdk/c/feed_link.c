@@ -2,6 +2,7 @@
 #include "feed_link.h"
 
 #include <netdb.h>
+#include <pthread.h>
 
 #define REPLICAS_MAX 32
 #define ADDRESS_SIZE 80
@@ -36,7 +37,7 @@ static bool add_replica(struct replicas *replicas, const struct addrinfo *info, 
 {
 	char host[64];
 	if (replicas->count == REPLICAS_MAX ||
-	    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
+	    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST) != 0)
 		return false;
 	bool six = info->ai_family == AF_INET6;
 	struct replica *replica = &replicas->list[replicas->count++];
@@ -83,7 +84,7 @@ static void resolve(const char *endpoints, struct replicas *ret_replicas)
 	struct replicas replicas = {0};
 	char host[256];
 	unsigned port;
-	for (const char *at = endpoints; *at && next_endpoint(&at, host, sizeof host, &port);) {
+	for (const char *at = endpoints; *at && next_endpoint(&at, host, sizeof(host), &port);) {
 		if (getaddrinfo(host, NULL, &want, &list) != 0)
 			continue;
 		for (const struct addrinfo *info = list; info; info = info->ai_next)
@@ -91,7 +92,7 @@ static void resolve(const char *endpoints, struct replicas *ret_replicas)
 		freeaddrinfo(list);
 	}
 	/* Name servers shuffle; the order must not look like a change. */
-	qsort(replicas.list, replicas.count, sizeof *replicas.list, compare_replicas);
+	qsort(replicas.list, replicas.count, sizeof(*replicas.list), compare_replicas);
 	*ret_replicas = replicas;
 }
 
@@ -103,6 +104,9 @@ static zsock_t *open_socket(struct feed_link *link, int type)
 	if (!sock)
 		return NULL;
 	zsock_set_linger(sock, 0);
+	/* Without a limit: ZeroMQ ends the process when the connection of a full queue breaks and a heartbeat comes before the queue
+	 * is read. */
+	zsock_set_rcvhwm(sock, 0);
 	zsock_set_maxmsgsize(sock, MESSAGE_MAX_BYTES);
 	zsock_set_heartbeat_ivl(sock, 1000);
 	zsock_set_heartbeat_timeout(sock, 3000);
@@ -112,8 +116,7 @@ static zsock_t *open_socket(struct feed_link *link, int type)
 	zsock_set_reconnect_ivl_max(sock, 2000);
 	zsock_set_ipv6(sock, 1);
 	zsock_set_sndtimeo(sock, 300);
-	/* Not before the connection stands: a request that waited would be answered long after it was given up. */
-	zsock_set_immediate(sock, 1);
+	zsock_set_rcvtimeo(sock, 0); /* what the poller promised may be gone with its connection */
 	zcert_apply(link->cert, sock);
 	zsock_set_curve_serverkey(sock, link->server_key);
 	return sock;
@@ -134,6 +137,9 @@ static void connect_dealer(struct feed_link *link)
 	link->dealer = open_socket(link, ZMQ_DEALER);
 	if (!link->dealer)
 		return;
+	/* Not before the connection stands: a request that waited would be answered long after it was given up. Only here: a socket
+	 * with this option that is read when its connection breaks between two frames of a message ends the whole process. */
+	zsock_set_immediate(link->dealer, 1);
 	if (zsock_connect(link->dealer, "%s", link->replicas.list[link->current].dealer) != 0)
 		zsock_destroy(&link->dealer);
 	else
@@ -143,7 +149,7 @@ static void connect_dealer(struct feed_link *link)
 static void subscribe(struct feed_link *link)
 {
 	if (link->sub && link->has_topic)
-		zmq_setsockopt(zsock_resolve(link->sub), ZMQ_SUBSCRIBE, link->topic, sizeof link->topic);
+		zmq_setsockopt(zsock_resolve(link->sub), ZMQ_SUBSCRIBE, link->topic, sizeof(link->topic));
 }
 
 static void connect_sub(struct feed_link *link)
@@ -209,15 +215,14 @@ const char *feed_link_address(const struct feed_link *link)
 
 bool feed_link_send(struct feed_link *link, struct feed_frame frame)
 {
-	zmsg_t *message = zmsg_new();
-	bool sent = message && link->dealer && frame.data && zmsg_addmem(message, frame.data, frame.len) == 0 &&
-	            zmsg_send(&message, link->dealer) == 0;
-	zmsg_destroy(&message);
+	zframe_t *message = link->dealer && frame.data ? zframe_new(frame.data, frame.len) : NULL;
+	bool sent = message && zframe_send(&message, link->dealer, 0) == 0;
+	zframe_destroy(&message);
 	free(frame.data);
 	return sent;
 }
 
-void feed_link_wait(struct feed_link *link, int wait_ms, zmsg_t **ret_reply, zmsg_t **ret_hint)
+void feed_link_wait(struct feed_link *link, int wait_ms, zframe_t **ret_reply, zframe_t **ret_hint)
 {
 	if (!link->dealer && !link->sub) {
 		zclock_sleep(wait_ms);
@@ -226,7 +231,13 @@ void feed_link_wait(struct feed_link *link, int wait_ms, zmsg_t **ret_reply, zms
 	zsock_t *ready = zpoller_wait(link->poller, wait_ms);
 	if (!ready)
 		return;
-	*(ready == link->dealer ? ret_reply : ret_hint) = zmsg_recv(ready);
+	bool is_reply = ready == link->dealer;
+	zframe_t *frame = zframe_recv(ready);
+	if (frame && zframe_more(frame)) {
+		zframe_destroy(&frame);
+		drop_socket(link, is_reply ? &link->dealer : &link->sub);
+	}
+	*(is_reply ? ret_reply : ret_hint) = frame;
 }
 
 /* ---- life ---- */
@@ -237,7 +248,7 @@ static bool well_formed(const char *endpoints)
 	unsigned port;
 	const char *at = endpoints;
 	while (*at)
-		if (!next_endpoint(&at, host, sizeof host, &port))
+		if (!next_endpoint(&at, host, sizeof(host), &port))
 			return false;
 	return at != endpoints;
 }
@@ -248,6 +259,13 @@ static bool take_key(const char *text, uint8_t ret_bytes[32])
 	return text && strlen(text) == 40 && zmq_z85_decode(ret_bytes, text) != NULL;
 }
 
+/* Once for all threads, since czmq's own start is not safe when two of them open their first sockets at the same time. */
+static void start_czmq(void)
+{
+	zsys_handler_set(NULL); /* signals belong to the program */
+	zsys_init();
+}
+
 struct feed_link *feed_link_new(const char *endpoints, const char *server_key, const char *public_key,
                                 const char *secret_key)
 {
@@ -255,15 +273,17 @@ struct feed_link *feed_link_new(const char *endpoints, const char *server_key, c
 	if (!endpoints || strlen(endpoints) >= ENDPOINTS_SIZE || !well_formed(endpoints) ||
 	    !take_key(server_key, server) || !take_key(public_key, own) || !take_key(secret_key, secret))
 		return NULL;
-	struct feed_link *link = calloc(1, sizeof *link);
+	static pthread_once_t started = PTHREAD_ONCE_INIT;
+	pthread_once(&started, start_czmq);
+	struct feed_link *link = calloc(1, sizeof(*link));
 	if (link) {
 		memcpy(link->endpoints, endpoints, strlen(endpoints));
-		memcpy(link->server_key, server_key, sizeof link->server_key);
+		memcpy(link->server_key, server_key, sizeof(link->server_key));
 		link->cert = zcert_new_from(own, secret);
 		if (!link->cert)
 			feed_link_free(&link);
 	}
-	explicit_bzero(secret, sizeof secret);
+	explicit_bzero(secret, sizeof(secret));
 	return link;
 }
 

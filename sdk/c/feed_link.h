@@ -25,8 +25,9 @@ void feed_link_close(struct feed_link *link);
 /* Takes the frame. False when there is no connection or it is full. */
 bool feed_link_send(struct feed_link *link, struct feed_frame frame);
 
-/* Waits up to wait_ms. Exactly one of the results is set when something came, to be destroyed by the caller. */
-void feed_link_wait(struct feed_link *link, int wait_ms, zmsg_t **ret_reply, zmsg_t **ret_hint);
+/* Waits up to wait_ms. At most one of the results is set, to be destroyed by the caller. A message of several frames is none of
+ * the ledger's: its socket is dropped unread until the next feed_link_rotate or feed_link_refresh. */
+void feed_link_wait(struct feed_link *link, int wait_ms, zframe_t **ret_reply, zframe_t **ret_hint);
 
 /* Address of the replica in use, "" when none. */
 const char *feed_link_address(const struct feed_link *link);

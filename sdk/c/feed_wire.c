@@ -1,8 +1,6 @@
 /* Packing and unpacking of the feed's messages. */
 #include "feed_wire.h"
 
-#include "bus/bus_frame.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +25,7 @@ bool feed_parse_project(const char *text, uint8_t ret_bytes[FEED_TOPIC_BYTES])
 			*to++ = (uint8_t)(window >> bits);
 		}
 	}
-	memcpy(ret_bytes, bytes, sizeof bytes);
+	memcpy(ret_bytes, bytes, sizeof(bytes));
 	return true;
 }
 
@@ -72,13 +70,25 @@ bool feed_read_reply(const uint8_t *frame, size_t len, struct feed_reply *ret_re
 	return true;
 }
 
+bool feed_read_hint(const uint8_t *frame, size_t len, int64_t *ret_seq)
+{
+	if (len < BUS_TOPIC_BYTES)
+		return false;
+	Audit__Hint *hint = audit__hint__unpack(NULL, len - BUS_TOPIC_BYTES, frame + BUS_TOPIC_BYTES);
+	if (!hint)
+		return false;
+	*ret_seq = hint->seq;
+	audit__hint__free_unpacked(hint, NULL);
+	return true;
+}
+
 static const char *type_name(int type)
 {
 	static const char prefix[] = "EVENT_TYPE_";
 	const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(&events__event_type__descriptor, type);
 	if (!value)
 		return "UNKNOWN";
-	return strncmp(value->name, prefix, sizeof prefix - 1) == 0 ? value->name + sizeof prefix - 1 : value->name;
+	return strncmp(value->name, prefix, sizeof(prefix) - 1) == 0 ? value->name + sizeof(prefix) - 1 : value->name;
 }
 
 static const char *text_or_null(const char *text)
@@ -97,7 +107,7 @@ static void fill_event(const Audit__LedgerEntry *entry, struct denizen_feed_even
 	    .project_id = entry->project_id ? entry->project_id : "",
 	    .type_name = "UNKNOWN",
 	    .subject = "",
-	    .hash = entry->hash.len == sizeof no_hash ? entry->hash.data : no_hash,
+	    .hash = entry->hash.len == sizeof(no_hash) ? entry->hash.data : no_hash,
 	    .changes = *changes,
 	};
 	if (!in)
@@ -127,9 +137,9 @@ bool feed_events_new(const Audit__ReadEventsReply *reply, struct feed_events *re
 	struct feed_events events = {.count = reply->n_data};
 	for (size_t i = 0; i < reply->n_data; i++)
 		changes += reply->data[i]->event ? reply->data[i]->event->n_changes : 0;
-	events.events = calloc(events.count + 1, sizeof *events.events);
-	events.changes = calloc(changes + 1, sizeof *events.changes);
-	events.seqs = calloc(events.count + 1, sizeof *events.seqs);
+	events.events = calloc(events.count + 1, sizeof(*events.events));
+	events.changes = calloc(changes + 1, sizeof(*events.changes));
+	events.seqs = calloc(events.count + 1, sizeof(*events.seqs));
 	if (!events.events || !events.changes || !events.seqs) {
 		feed_events_free(&events);
 		return false;

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "audit.pb-c.h"
+#include "bus/bus_frame.h"
 #include "denizen_feed.h"
 #include "envelope.pb-c.h"
 
 #include <stdbool.h>
 
-#define FEED_TOPIC_BYTES 16
+#define FEED_TOPIC_BYTES BUS_TOPIC_BYTES
 
 /* Reads prj_ + 26 characters base32 (TypeID). False when malformed. */
 bool feed_parse_project(const char *text, uint8_t ret_bytes[FEED_TOPIC_BYTES]);
@@ -35,6 +36,9 @@ struct feed_reply {
 	size_t body_len;
 };
 bool feed_read_reply(const uint8_t *frame, size_t len, struct feed_reply *ret_reply);
+
+/* The newest seq that a received hint tells of. False when it is none. */
+bool feed_read_hint(const uint8_t *frame, size_t len, int64_t *ret_seq);
 
 /* A batch of events made from a reply; free with feed_events_free. False without memory. */
 struct feed_events {

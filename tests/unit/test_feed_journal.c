@@ -47,8 +47,8 @@ Test(feed_journal, keeps_events_and_cursor)
 	make_path(path);
 	cr_assert(journal_open(&journal, path, take_line, &seen) == 0);
 	cr_assert(journal.cursor == 0 && seen.count == 0);
-	cr_assert(journal_append(&journal, lines, make_lines(lines, sizeof lines, 1, 3), 3) == 0);
-	cr_assert(journal_append(&journal, lines, make_lines(lines, sizeof lines, 4, 4), 4) == 0);
+	cr_assert(journal_append(&journal, lines, make_lines(lines, sizeof(lines), 1, 3), 3) == 0);
+	cr_assert(journal_append(&journal, lines, make_lines(lines, sizeof(lines), 4, 4), 4) == 0);
 	struct journal second;
 	cr_assert(journal_open(&second, path, take_line, &seen) == -1 && errno == EWOULDBLOCK, "one process at a time");
 	journal_close(&journal);
@@ -62,8 +62,8 @@ Test(feed_journal, crash_at_every_byte)
 {
 	char path[64], lines[4096];
 	make_path(path);
-	size_t kept = make_lines(lines, sizeof lines, 1, 2);
-	size_t len = make_lines(lines, sizeof lines, 1, 6);
+	size_t kept = make_lines(lines, sizeof(lines), 1, 2);
+	size_t len = make_lines(lines, sizeof(lines), 1, 6);
 	size_t line = (len - kept) / 4;
 	for (size_t cut = kept; cut <= len; cut++) {
 		struct journal journal;
@@ -76,7 +76,7 @@ Test(feed_journal, crash_at_every_byte)
 		cr_assert(journal.cursor == cursor && (int64_t)seen.count == cursor, "cut at %zu", cut);
 		/* the rest comes again from the ledger, and the file is whole */
 		char rest[4096];
-		cr_assert(journal_append(&journal, rest, make_lines(rest, sizeof rest, cursor + 1, 6), 6) == 0);
+		cr_assert(journal_append(&journal, rest, make_lines(rest, sizeof(rest), cursor + 1, 6), 6) == 0);
 		journal_close(&journal);
 		seen = (struct seen){0};
 		cr_assert(journal_open(&journal, path, take_line, &seen) == 0);
@@ -95,7 +95,7 @@ Test(feed_journal, refuses_a_file_that_is_not_its_own)
 	};
 	char path[64], text[256];
 	make_path(path);
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct journal journal;
 		struct seen seen = {0};
 		FILE *file = fopen(path, "w");
@@ -103,7 +103,7 @@ Test(feed_journal, refuses_a_file_that_is_not_its_own)
 		fclose(file);
 		cr_assert(journal_open(&journal, path, take_line, &seen) == -1 && errno == EBADMSG, "case %zu", i);
 		file = fopen(path, "r");
-		size_t len = fread(text, 1, sizeof text, file);
+		size_t len = fread(text, 1, sizeof(text), file);
 		fclose(file);
 		cr_assert(len == strlen(bad[i]), "nothing of it was cut");
 	}
@@ -115,7 +115,7 @@ Test(feed_users, follows_events)
 	struct users *users = users_new();
 	char id[32];
 	for (int i = 0; i < 1000; i++) {
-		snprintf(id, sizeof id, "usr_%d", i);
+		snprintf(id, sizeof(id), "usr_%d", i);
 		users_apply(users, "USER_CREATED", id, 1);
 	}
 	users_apply(users, "USER_DISABLED", "usr_1", 2);

@@ -76,7 +76,7 @@ static const struct accept_case accept_cases[] = {
 
 Test(feed_state, accepts_only_what_continues_the_cursor)
 {
-	for (size_t i = 0; i < sizeof accept_cases / sizeof *accept_cases; i++) {
+	for (size_t i = 0; i < sizeof(accept_cases) / sizeof(*accept_cases); i++) {
 		const struct accept_case *at = &accept_cases[i];
 		struct feed_state state;
 		struct feed_slice slice = {99, 99, 99};

@@ -25,7 +25,7 @@ Test(feed_wire, reads_project_ids_as_the_server_writes_them)
 		cr_assert(feed_parse_project(text, bytes), "%s", text);
 		cr_assert_arr_eq(bytes, id.bytes, ID_SIZE);
 	}
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		cr_assert_not(feed_parse_project(bad[i], bytes), "case %zu", i);
 }
 

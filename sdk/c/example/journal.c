@@ -44,7 +44,7 @@ static int sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char folder[4096] = ".";
-	if (slash && (size_t)(slash - path) >= sizeof folder)
+	if (slash && (size_t)(slash - path) >= sizeof(folder))
 		return 0;
 	if (slash && slash != path) {
 		memcpy(folder, path, (size_t)(slash - path));

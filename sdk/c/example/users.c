@@ -27,9 +27,9 @@ static void *must(void *memory)
 
 struct users *users_new(void)
 {
-	struct users *users = must(calloc(1, sizeof *users));
+	struct users *users = must(calloc(1, sizeof(*users)));
 	users->capacity = 64;
-	users->slots = must(calloc(users->capacity, sizeof *users->slots));
+	users->slots = must(calloc(users->capacity, sizeof(*users->slots)));
 	return users;
 }
 
@@ -58,7 +58,7 @@ static struct user *find_slot(struct user *slots, size_t capacity, const char *i
 static void grow(struct users *users)
 {
 	size_t capacity = users->capacity * 2;
-	struct user *slots = must(calloc(capacity, sizeof *slots));
+	struct user *slots = must(calloc(capacity, sizeof(*slots)));
 	users->taken = 0;
 	for (size_t i = 0; i < users->capacity; i++) {
 		struct user *user = &users->slots[i];
