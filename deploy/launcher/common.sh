@@ -96,6 +96,25 @@ write_secret() {
 	mv "$1.new" "$1"
 }
 
+# Whether the supervisor of DATA is stopping its processes.
+is_stopping() { grep -q '"stopping": true' "$DATA/run/status.json" 2>/dev/null && supervisor_pid >/dev/null; }
+
+# A process of DATA whose supervisor was killed, and which has not left yet.
+orphan_pid() {
+	local pid parent program
+	[ -f "$DATA/run/status.json" ] && ! supervisor_pid >/dev/null || return 1
+	for pid in $(sed -n 's/.*"pid": \([1-9][0-9]*\).*/\1/p' "$DATA/run/status.json" 2>/dev/null); do
+		program=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | sed -n 1p) || continue
+		parent=$(sed -n 's/^PPid:\t//p' "/proc/$pid/status" 2>/dev/null) || continue
+		# The file outlives a crash of the machine: its numbers may be those of another suite's processes.
+		if grep -qxF "arg $program" "$DATA/run/plan" 2>/dev/null && ! tr '\0' '\n' 2>/dev/null <"/proc/$parent/cmdline" | grep -q '/denizen-supervisor$'; then
+			echo "$pid"
+			return
+		fi
+	done
+	return 1
+}
+
 # The supervisor of DATA, when it lives: the file outlives a crash of the machine, after which any program may have its number.
 supervisor_pid() {
 	local pid

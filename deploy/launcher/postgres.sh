@@ -47,7 +47,7 @@ make_socket_dir() {
 
 # Under another name until the cluster is whole: a start that was cut off begins anew.
 postgres_init() {
-	make_socket_dir postgres "$(postgres_user)" 755
+	make_socket_dir postgres "$(postgres_user)" 700
 	[ -f "$DATA/postgres/PG_VERSION" ] && return
 	step "making a Postgres cluster in $DATA/postgres"
 	[ ! -e "$DATA/postgres" ] || rmdir "$DATA/postgres" 2>/dev/null || die "$DATA/postgres is there but holds no Postgres cluster; move it away, or choose another directory with --data."

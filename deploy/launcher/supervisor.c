@@ -1,7 +1,8 @@
 /* denizen-supervisor: runs the processes of a plan, restarts what dies, stops them in reverse order.
  * usage: denizen-supervisor PLAN STATUS_FILE. SIGTERM, SIGINT or (without nohup) SIGHUP stops everything.
  * STATUS_FILE is rewritten at each change: JSON
- * {"supervisor": pid, "processes": [{"name", "pid", "restarts", "started_at"}]}; pid 0 = not running. */
+ * {"supervisor": pid, "stopping": bool, "processes": [{"name", "pid", "restarts", "started_at"}]}; pid 0 = not running. Any user may
+ * read it. */
 #include "plan.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +39,7 @@ struct running {
 static struct plan plan;
 static struct running running[PLAN_PROCESSES_MAX];
 static const char *status_path;
+static bool is_stopping;
 static bool status_stale; /* could not be written, on a full disk for instance: tried again each second */
 
 static int64_t now_ms(void)
@@ -63,7 +66,9 @@ static void status_write(void)
 	FILE *file = fopen(temporary, "we");
 	if (!file)
 		return;
-	fprintf(file, "{\"supervisor\": %d, \"processes\": [", (int)getpid());
+	fchmod(fileno(file), 0644);
+	fprintf(file, "{\"supervisor\": %d, \"stopping\": %s, \"processes\": [", (int)getpid(),
+	        is_stopping ? "true" : "false");
 	for (int i = 0; i < plan.count; i++)
 		fprintf(file, "%s\n {\"name\": \"%s\", \"pid\": %d, \"restarts\": %d, \"started_at\": %lld}",
 		        i ? "," : "", plan.processes[i].name, (int)running[i].pid, running[i].restarts,
@@ -146,11 +151,11 @@ static int process_of(pid_t pid)
 	return -1;
 }
 
-static void process_ended(int i, int wait_status, bool stopping)
+static void process_ended(int i, int wait_status)
 {
 	struct running *process = &running[i];
 	process->pid = 0;
-	if (stopping)
+	if (is_stopping)
 		return;
 	say(plan.processes[i].name,
 	    WIFSIGNALED(wait_status) ? "killed by signal, starting again" : "ended, starting again",
@@ -162,7 +167,7 @@ static void process_ended(int i, int wait_status, bool stopping)
 	process->restarts++;
 }
 
-static void reap(bool stopping)
+static void reap(void)
 {
 	int wait_status;
 	pid_t pid;
@@ -170,7 +175,7 @@ static void reap(bool stopping)
 	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
 		int i = process_of(pid);
 		if (i >= 0)
-			process_ended(i, wait_status, stopping);
+			process_ended(i, wait_status);
 		any = true;
 	}
 	if (any)
@@ -202,7 +207,7 @@ static void stop_one(int i)
 	int64_t until = now_ms() + STOP_WAIT_MS;
 	while (running[i].pid && now_ms() < until) {
 		poll(NULL, 0, 5);
-		reap(true);
+		reap();
 	}
 	if (!running[i].pid)
 		return;
@@ -210,7 +215,7 @@ static void stop_one(int i)
 	kill(running[i].pid, SIGKILL);
 	while (running[i].pid) {
 		poll(NULL, 0, 5);
-		reap(true);
+		reap();
 	}
 }
 
@@ -231,7 +236,7 @@ static void supervise(int signal_fd)
 			continue;
 		if (info.ssi_signo != SIGCHLD)
 			return;
-		reap(false);
+		reap();
 	}
 }
 
@@ -255,6 +260,8 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	supervise(signal_fd);
+	is_stopping = true;
+	status_write();
 	for (int i = plan.count; i-- > 0;)
 		stop_one(i);
 	unlink(status_path);

@@ -4,8 +4,6 @@ BIN=${DENIZEN_BIN:-$ROOT/build/release}
 
 make_secrets() {
 	local name
-	mkdir -p "$DATA/secrets" "$DATA/logs" "$DATA/run"
-	chmod 700 "$DATA/secrets"
 	for name in kek session; do
 		[ -s "$DATA/secrets/$name" ] || random_hex 32 | write_secret "$DATA/secrets/$name"
 	done
@@ -54,7 +52,7 @@ settings() {
 	BASE_URL=${DENIZEN_BASE_URL:-http://127.0.0.1:$PORT}
 }
 
-save_settings() { printf 'port %s\nreplicas %s\nbase_url %s\n' "$PORT" "$REPLICAS" "${DENIZEN_BASE_URL:-}" >"$DATA/run/settings"; }
+save_settings() { printf 'port %s\nreplicas %s\nbase_url %s\n' "$PORT" "$REPLICAS" "${DENIZEN_BASE_URL:-}" >"$DATA/run/settings" && chmod 644 "$DATA/run/settings"; }
 
 ready_wait() {
 	local i pid=$1
@@ -109,6 +107,18 @@ prepare_database() {
 	mv "$DATA/run/migrated.new" "$DATA/run/migrated"
 }
 
+# Others may read what a subscriber or their own `status` needs, in bus/public and run; the rest is closed to them, also what an earlier
+# release left open. The user postgres goes through run to its sockets.
+close_data() {
+	umask 077
+	mkdir -p "$DATA/run" "$DATA/logs" "$DATA/secrets"
+	chmod 711 "$DATA/run"
+	chmod 700 "$DATA/logs" "$DATA/secrets"
+	touch "$DATA/.lock" && chmod 600 "$DATA/.lock" || die "the file $DATA/.lock cannot be made; is $DATA another user's?"
+	[ ! -e "$DATA/run/plan" ] || chmod 600 "$DATA/run/plan"
+	[ ! -d "$DATA/config" ] || chmod 700 "$DATA/config"
+}
+
 # One start at a time: this shell holds the lock until it ends, the processes it starts do not.
 lock_data() {
 	exec 9>"$DATA/.lock"
@@ -121,6 +131,7 @@ prepare() {
 	mkdir -p "$DATA" 2>/dev/null || die "the directory $DATA cannot be made; choose another with --data."
 	[ -w "$DATA" ] || die "the directory $DATA is not writable by $(id -un); choose another with --data."
 	check_owner
+	close_data
 	lock_data
 	settings
 	check_reachable
@@ -128,12 +139,23 @@ prepare() {
 	check_ports
 	check_disk
 	make_secrets
-	"$BIN/deploy/denizen-keys" "$DATA/bus" || die "the bus keys could not be made in $DATA/bus."
+	(umask 022 && exec "$BIN/deploy/denizen-keys" "$DATA/bus") || die "the bus keys could not be made in $DATA/bus."
 	postgres_init
 	make_socket_dir bus "$(id -un)" 700
 	save_settings
 	write_plan
 	prepare_database
+}
+
+# Until a suite that is being stopped has left, or what is left of one whose supervisor was killed.
+wait_for_leavers() {
+	local i pid
+	for ((i = 0; i < 1200; i++)); do
+		if is_stopping; then pid=$(supervisor_pid) || continue; else pid=$(orphan_pid) || return 0; fi
+		[ $i != 0 ] || say "Denizen: waiting until the suite that ran in $DATA has left"
+		sleep 0.05
+	done
+	die "process $pid of the suite that ran in $DATA does not leave; end it with kill -9 $pid."
 }
 
 # What runs is not changed by a second up: it must not look as if it were.
@@ -153,6 +175,7 @@ command_up() {
 	parse_options 0 "--port --detach --replicas" "$@"
 	check_replicas
 	local pid
+	wait_for_leavers
 	if pid=$(supervisor_pid); then
 		check_running
 		say "Denizen is already running on http://127.0.0.1:$PORT (supervisor $pid); ./denizen down stops it."
@@ -205,7 +228,7 @@ command_status() {
 		jq --arg url "$BASE_URL" --argjson ready $ready '{running: true, ready: $ready, base_url: $url} + .' "$DATA/run/status.json"
 		return
 	fi
-	echo "$BASE_URL ready: $ready"
+	echo "$BASE_URL ready: $ready$(! is_stopping || echo ", being stopped")"
 	jq -r '.processes[] | "\(.name)\tpid \(.pid)\trestarts \(.restarts)"' "$DATA/run/status.json" | while IFS=$'\t' read -r name pid rest; do
 		printf '%-12s %-12s %-12s %s\n' "$name" "$pid" "$rest" "$(awk '/VmRSS/ {printf "%.1f MB", $2 / 1024}' "/proc/${pid#pid }/status" 2>/dev/null)"
 	done

@@ -40,9 +40,14 @@ struct places {
 	struct metric *open, *slow, *idle; /* connections: now, and ended for these causes */
 };
 
+int places_taken(const struct places *places)
+{
+	return atomic_load(&places->taken);
+}
+
 static int places_spare(const struct places *places)
 {
-	return places->options.count - atomic_load(&places->taken);
+	return places->options.count - places_taken(places);
 }
 
 /* How many places idle connections must leave free: a sixteenth. */

@@ -45,6 +45,9 @@ void place_free(struct place **place);
 void place_take(struct place *place);
 void place_leave(struct place *place);
 
+/* Connections that have one now. Any thread. */
+int places_taken(const struct places *places);
+
 /* Whether the connection's first request is served: not when its site holds its share and places have run out; the last few are kept for
  * those that are `always` served. May wait 400 ms for room. */
 bool place_admit(const struct place *place, const char *peer, bool always);

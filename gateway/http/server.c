@@ -607,6 +607,8 @@ void http_server_drain(struct http_server *server, int min_ms)
 	places_close_door(server->places);
 	int64_t quiet_since_us = clock_monotonic_us();
 	for (int64_t now_us = quiet_since_us; now_us - start_us < DRAIN_MAX_US; now_us = clock_monotonic_us()) {
+		if (places_taken(server->places) == 0)
+			return;
 		if (atomic_load(&server->in_flight) > 0)
 			quiet_since_us = now_us;
 		if (now_us - quiet_since_us >= DRAIN_QUIET_US)

@@ -32,7 +32,7 @@ int http_server_threads(int wanted, int64_t descriptors);
 MUST_USE enum status http_server_start(const struct http_server_options *options, struct http_server **ret_server);
 
 /* Every answer ends its connection from now on. Goes on listening for min_ms, so that a proxy sees /readyz fail; then refuses new
- * connections and waits until no request has been in flight for 250 ms, at most 10 s in all. */
+ * connections and waits until nobody is connected, or no request has been in flight for 250 ms; at most 10 s in all. */
 void http_server_drain(struct http_server *server, int min_ms);
 
 /* Stops listening, ends all threads, frees. Up to 2 s. */

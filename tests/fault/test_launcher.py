@@ -242,6 +242,89 @@ def test_a_killed_supervisor_leaves_nothing_behind(suite):
     assert good(suite.client().get("/v1/users/" + user["id"])) == user
 
 
+def in_background(*arguments):
+    return subprocess.Popen([ROOT / "denizen", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_up_while_down_works_starts_again(suite):
+    """It said "already running", and then nothing ran."""
+    user, before = new_user(suite.client()), suite.status()
+    frozen = suite.pid("identity.1")
+    os.kill(frozen, signal.SIGSTOP)  # makes `down` long
+    try:
+        down = in_background("down", "--data", suite.data)
+        eventually(lambda: suite.status().get("stopping"))
+        assert "being stopped" in denizen("status", "--data", suite.data).stdout
+        up = in_background("up", "--data", suite.data, "--detach")
+        with pytest.raises(subprocess.TimeoutExpired):
+            up.wait(1)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert down.wait(30) == 0 and up.wait(60) == 0, up.communicate()
+    after = suite.status()
+    assert after["ready"] and not after["stopping"] and after["supervisor"] != before["supervisor"]
+    assert good(suite.client().get("/v1/users/" + user["id"])) == user
+
+
+def test_up_waits_for_what_a_killed_supervisor_left(suite):
+    """It blamed another program for the port of its own gateway, which was still leaving."""
+    supervisor, frozen = suite.status()["supervisor"], suite.pid("gateway.1")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        os.kill(supervisor, signal.SIGKILL)
+        up = in_background("up", "--data", suite.data, "--detach")
+        with pytest.raises(subprocess.TimeoutExpired):
+            up.wait(1)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert up.wait(60) == 0, up.communicate()
+    assert suite.status()["ready"]
+
+
+def test_up_waits_for_no_stranger(suite, data):
+    """After a crash of the machine a process of another suite may have the number of one of ours."""
+    (data / "d/run").mkdir(parents=True)
+    (data / "d/run/plan").write_text((suite.data / "run/plan").read_text())
+    (data / "d/run/status.json").write_text(f'{{"supervisor": 1, "processes": [\n{{"name": "gateway.1", "pid": {suite.pid("gateway.1")}}}]}}\n')
+    refused(denizen("up", "--data", data / "d", "--port", suite.port), f"port {suite.port} is taken")
+    (data / "d/run/status.json").unlink()
+
+
+def open_to_others(top):
+    """Files and sockets below a directory that another user of the machine can read or write."""
+    found = set()
+    for folder, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if os.stat(os.path.join(folder, name)).st_mode & 0o001]
+        found |= {os.path.relpath(os.path.join(folder, name), top) for name in files if os.lstat(os.path.join(folder, name)).st_mode & 0o006}
+    return found
+
+
+def test_others_read_what_they_need_and_nothing_else(suite):
+    """Whoever may open .lock can hold it, and no `up` works any more; logs of Postgres hold what users wrote."""
+    expected = {"run/status.json", "run/settings"} | {f"bus/public/{path.name}" for path in (suite.data / "bus/public").iterdir()}
+    assert open_to_others(suite.data) == expected
+    suite.launcher("down")
+    for path in (".lock", "run/plan", "logs/postgres.log"):  # as earlier releases left them
+        (suite.data / path).chmod(0o644)
+    for path in ("run", "logs"):
+        (suite.data / path).chmod(0o755)
+    suite.launcher("up", "--detach")
+    assert open_to_others(suite.data) == expected
+
+
+def test_the_gateway_leaves_at_once_when_nobody_is_connected(suite, figures):
+    times = []
+    for _ in range(3):
+        pid = suite.pid("gateway.1")
+        began = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), 5, 0.002)
+        times.append(time.monotonic() - began)
+        eventually(lambda: suite.pid("gateway.1") not in (0, pid) and suite.status()["ready"], 20)
+    figures.append("launcher: the gateway leaves after " + ", ".join(f"{took:.2f} s" for took in times))
+    assert min(times) < 0.2
+
+
 def test_a_taken_port(data):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
