@@ -1,4 +1,5 @@
 """The measurements, in the order in which they run. Each takes the world and returns rows of the table."""
+import contextlib
 import json
 import os
 import resource
@@ -353,6 +354,61 @@ def revocation(world):
                 note=f"{count} revocations, from sending to refusal at the later of two gateways; max {max(times):.0f} ms", raw=times)]
 
 
+@contextlib.contextmanager
+def locked_ledger(world):
+    """Nothing can be appended: audit's table can be read only."""
+    held = "SELECT count(*) FROM pg_locks WHERE relation = 'audit.event'::regclass AND mode = 'ShareLock' AND granted;"
+    lock = world.suite.postgres("psql", "-qAtX", "-c", "BEGIN; LOCK TABLE audit.event IN SHARE MODE; SELECT pg_sleep(300)",
+                                runner=subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        denizen.eventually(lambda: world.suite.ask(held) == "1")
+        yield
+    finally:
+        world.suite.psql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'audit.event'::regclass AND mode = 'ShareLock'")
+        lock.wait()
+
+
+@contextlib.contextmanager
+def crowd_of_creates(world):
+    """600 connections create users as fast as they are served."""
+    crowd = world.wrk_start("create", 600, 120, BENCH_PREFIX=f"crowd{time.time_ns()}")
+    try:
+        time.sleep(2)
+        yield
+    finally:
+        crowd.terminate()
+        crowd.communicate()
+
+
+def time_of_revocation(world, tokens, way):
+    """Milliseconds from the answer to the last time that the token was believed."""
+    client, session, deadline = world.client(), tokens["session"], time.monotonic() + 30
+    path = f"/v1/sessions/{session['id']}" if way else f"/v1/users/{session['user_id']}/sessions"
+    while (reply := client.delete(path)).status != 204:
+        assert reply.status in (429, 503, 504) and time.monotonic() < deadline, reply
+    last = done = time.monotonic()
+    while (reply := client.post("/v1/tokens/introspect", {"token": tokens["access_token"]})).status != 200 or reply.json["active"]:
+        assert reply.status in (200, 429, 503, 504), reply
+        last = time.monotonic() if reply.status == 200 else last
+        assert last - done < 60, "the token is still good after a minute"
+        time.sleep(0.005)
+    return (last - done) * 1e3
+
+
+def revocation_disturbed(world):
+    """The same while the ledger cannot be written, or not in time. A full disk is in tests/fault."""
+    rows, count = [], 30
+    for what, disturbance in (("the ledger's table locked", locked_ledger), ("600 connections creating users", crowd_of_creates)):
+        victims = sign_in_all(world, count)
+        with disturbance(world):
+            times = [time_of_revocation(world, tokens, number % 2) for number, tokens in enumerate(victims)]
+        denizen.eventually(lambda: world.suite.ask("SELECT count(*) FROM identity.outbox;") == "0", 120)
+        rows.append(row(f"revocation to refusal, {what}", f"{max(times):.0f} ms", line="max ≤ 1 s", p50_ms=quantile(times, 0.5),
+                        p99_ms=quantile(times, 0.99), met=max(times) <= 1000,
+                        note=f"{count} sessions ended or users signed out; from the answer to the last time that the token was believed", raw=times))
+    return rows
+
+
 # ---- idle connections, start ----
 
 def keep_alive_get(connection, path="/healthz"):
@@ -434,5 +490,5 @@ def start_time(world):
 
 # Name, function; prepare_data makes what the later ones need.
 MEASURES = {"memory": memory_idle, "import": import_users, "prepare": prepare_data, "hop": hop, "read": read_user,
-            "tokens": tokens, "revocation": revocation, "create": create_user, "sign_in": sign_in, "feed": feed,
+            "tokens": tokens, "revocation": revocation, "revocation_disturbed": revocation_disturbed, "create": create_user, "sign_in": sign_in, "feed": feed,
             "idle": idle_connections, "memory_again": memory_again, "start": start_time}

@@ -300,11 +300,14 @@ static enum status pending_end(struct pending *pending, struct client_call *call
 	return status;
 }
 
-/* A call of the method, to any replica. False when nobody here may make it. */
-static bool pending_prepare(struct pending *pending, struct client *client, uint32_t method)
+/* A call of the method, to any replica: of call->process, when every service answers it. False when nobody here may make it. */
+static bool pending_prepare(struct pending *pending, struct client *client, const struct client_call *call,
+                            uint32_t method)
 {
 	const struct method *entry = method_find(method);
 	const struct process_info *process = entry ? process_find(entry->service) : NULL;
+	if (entry && !process)
+		process = &process_table[call->process];
 	if (!process || !client->peers[process->number].endpoints)
 		return false;
 	*pending =
@@ -316,7 +319,7 @@ enum status client_send(struct client *client, struct client_call *call, uint32_
                         const ProtobufCMessage *request, struct arena *arena, ProtobufCMessage **ret_reply)
 {
 	struct pending pending;
-	if (!pending_prepare(&pending, client, method))
+	if (!pending_prepare(&pending, client, call, method))
 		return ST_UNIMPLEMENTED;
 	enum status status = pending_begin(&pending, call, request, arena);
 	return status == ST_OK ? pending_end(&pending, call, arena, ret_reply) : status;
@@ -330,7 +333,7 @@ void client_begin(struct client *client, struct client_part *part)
 	part->status = ST_RESOURCE_EXHAUSTED;
 	if (!pending)
 		return;
-	part->status = pending_prepare(pending, client, part->method)
+	part->status = pending_prepare(pending, client, &part->call, part->method)
 	                   ? pending_begin(pending, &part->call, part->request, part->arena)
 	                   : ST_UNIMPLEMENTED;
 	if (part->status == ST_OK)

@@ -29,6 +29,7 @@ struct client_call {
 	const uint8_t *operation_hash; /* SHA256_SIZE bytes or NULL */
 	uint8_t trace[16];
 	int64_t deadline_us; /* monotonic; 0 = the method's default */
+	unsigned process;    /* PROCESS_ that is asked, for a method that every service answers (common.proto) */
 	/* filled on return */
 	const char *ret_field; /* in the arena or NULL */
 	const char *ret_reason;

@@ -1,5 +1,6 @@
 /* Follows the ledger's stream: one fiber, one read in flight. */
 #include "ledger/follow.h"
+#include "ledger/source.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,8 +14,7 @@
 #define BACKOFF_FIRST_US 20000LL
 #define BACKOFF_MAX_US 1000000LL
 #define POLL_DEFAULT_MS 500
-#define PAUSE_US 800000LL   /* without a read to its end for so long, the ledger may know more */
-#define SETTLE_US 2000000LL /* after a pause: until the relays, which may have waited as well, have handed on all */
+#define LIVE_US 800000LL
 
 struct follow {
 	struct follow_options options;
@@ -26,8 +26,9 @@ struct follow {
 	unsigned failures; /* in a row */
 	struct wait wait;
 	bool waiting, hinted;
-	atomic_llong last_read_us;    /* last one that came to the end */
-	atomic_llong steady_since_us; /* first such read after the last pause */
+	struct source sources[PROCESS_COUNT]; /* those whose outbox is read as well */
+	unsigned source_count;
+	atomic_llong known_us; /* what was committed before is applied; 0 = nothing is known */
 	atomic_bool caught_up;
 };
 
@@ -98,19 +99,28 @@ static bool follow_wants(const struct follow *follow, const Audit__LedgerEntry *
 	return event_facts(entry->event->type)->revokes & options->revokes;
 }
 
-static void follow_sift(const struct follow *follow, Audit__ReadStreamReply *reply)
+/* Keeps what is wanted of the list; returns how many that are. */
+static size_t follow_sift(const struct follow *follow, Audit__LedgerEntry **entries, size_t count)
 {
 	size_t kept = 0;
-	for (size_t i = 0; i < reply->n_entries; i++)
-		if (follow_wants(follow, reply->entries[i]))
-			reply->entries[kept++] = reply->entries[i];
-	reply->n_entries = kept;
+	for (size_t i = 0; i < count; i++)
+		if (follow_wants(follow, entries[i]))
+			entries[kept++] = entries[i];
+	return kept;
+}
+
+/* What waits at a source. */
+static enum status follow_apply_waiting(void *arg, Audit__LedgerEntry **entries, size_t count)
+{
+	struct follow *follow = arg;
+	count = follow_sift(follow, entries, count);
+	return count > 0 ? follow->options.apply(follow->options.arg, entries, count, follow->position) : ST_OK;
 }
 
 static enum status follow_apply(struct follow *follow, Audit__ReadStreamReply *reply, bool *ret_more)
 {
 	int64_t next = reply->has_next ? reply->next : follow->position;
-	follow_sift(follow, reply);
+	reply->n_entries = follow_sift(follow, reply->entries, reply->n_entries);
 	if (next > follow->position || reply->n_entries > 0) {
 		enum status status = follow->options.apply(follow->options.arg, reply->entries, reply->n_entries, next);
 		if (status != ST_OK)
@@ -136,12 +146,23 @@ static void follow_fail(struct follow *follow, enum status status)
 		follow->backoff_us = BACKOFF_MAX_US;
 }
 
+/* The moment before which all that the sources committed has reached the ledger or this follower: if a read of the ledger that begins now comes to
+ * its end. */
+static int64_t follow_sources_known_us(const struct follow *follow, int64_t now_us)
+{
+	int64_t known_us = now_us;
+	for (unsigned i = 0; i < follow->source_count; i++)
+		if (follow->sources[i].known_us < known_us)
+			known_us = follow->sources[i].known_us;
+	return follow->source_count > 0 ? known_us : 0;
+}
+
 static void follow_turn(struct follow *follow)
 {
 	Audit__ReadStreamReply *reply = NULL;
 	bool more = false;
 	struct arena *arena = arena_new(READ_ARENA_BYTES);
-	int64_t begun_us = clock_monotonic_us();
+	int64_t known_us = follow_sources_known_us(follow, clock_monotonic_us());
 	follow->hinted = false; /* hints from here on may tell of what the read does not see */
 	enum status status = arena ? follow_read(follow, arena, &reply) : ST_UNAVAILABLE;
 	if (status == ST_OK)
@@ -157,9 +178,7 @@ static void follow_turn(struct follow *follow)
 	follow->backoff_us = BACKOFF_FIRST_US;
 	if (more)
 		return; /* behind: what was committed meanwhile is still to come */
-	if (begun_us - atomic_load(&follow->last_read_us) > PAUSE_US)
-		atomic_store(&follow->steady_since_us, begun_us);
-	atomic_store(&follow->last_read_us, begun_us);
+	atomic_store(&follow->known_us, known_us);
 	follow_sleep(follow, follow->options.poll_ms * US_PER_MS);
 }
 
@@ -181,6 +200,8 @@ static void follow_begin(void *arg)
 	struct follow *follow = arg;
 	if (!fiber_spawn(follow->options.loop, follow_fiber, follow))
 		abort(); /* at start there are no others; a process without it would fail silently */
+	for (unsigned i = 0; i < follow->source_count; i++)
+		source_start(&follow->sources[i]);
 }
 
 /* Copies the types; who asks by type and by kind asks by type for all. */
@@ -200,6 +221,22 @@ static void follow_choose(struct follow *follow)
 	follow->options.types = follow->types;
 }
 
+static void follow_choose_sources(struct follow *follow)
+{
+	const struct follow_options *options = &follow->options;
+	for (unsigned process = 0; options->live && process < PROCESS_COUNT; process++) {
+		if (event_sources(options->revokes) & 1u << process)
+			follow->sources[follow->source_count++] = (struct source){
+			    .loop = options->loop,
+			    .client = options->client,
+			    .process = process,
+			    .poll_us = options->poll_ms * US_PER_MS,
+			    .apply = follow_apply_waiting,
+			    .arg = follow,
+			};
+	}
+}
+
 struct follow *follow_start(const struct follow_options *options)
 {
 	struct follow *follow = calloc(1, sizeof(*follow));
@@ -209,6 +246,7 @@ struct follow *follow_start(const struct follow_options *options)
 	follow_choose(follow);
 	if (follow->options.poll_ms == 0)
 		follow->options.poll_ms = POLL_DEFAULT_MS;
+	follow_choose_sources(follow);
 	follow->target = -1;
 	follow->backoff_us = BACKOFF_FIRST_US;
 	client_subscribe(options->client, PROCESS_AUDIT, NULL, 0, follow_hint, follow);
@@ -216,12 +254,11 @@ struct follow *follow_start(const struct follow_options *options)
 	return follow;
 }
 
-bool follow_live(const struct follow *follow_const)
+bool follow_live(const struct follow *follow)
 {
-	struct follow *follow = (struct follow *)follow_const; /* C17 reads atomics through a plain pointer */
-	int64_t now_us = clock_monotonic_us();
-	return now_us - atomic_load(&follow->last_read_us) <= PAUSE_US &&
-	       now_us - atomic_load(&follow->steady_since_us) >= SETTLE_US;
+	/* C17 reads atomics through a plain pointer. */
+	int64_t known_us = atomic_load(&((struct follow *)follow)->known_us);
+	return known_us > 0 && clock_monotonic_us() - known_us <= LIVE_US;
 }
 
 bool follow_caught_up(const struct follow *follow)

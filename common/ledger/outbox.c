@@ -27,6 +27,8 @@
 #define PURGE_INTERVAL_US 60000000LL
 #define OPERATION_LIFE_US (24LL * 3600 * US_PER_SEC)
 #define CALL_BUDGET_US 5000000LL
+#define WAITING_MAX 500 /* events of one reply, and about so many bytes of them */
+#define WAITING_MAX_BYTES (1024u * 1024)
 
 static const struct db_stmt stmt_lease = {
     "outbox_lease",
@@ -47,6 +49,11 @@ static const struct db_stmt stmt_read = {
     "SELECT id, project_id, event FROM outbox ORDER BY id LIMIT $1",
     DB_READ,
     .ahead = true,
+};
+static const struct db_stmt stmt_waiting = {
+    "outbox_waiting",
+    "SELECT id, project_id, event FROM outbox WHERE revokes ORDER BY id LIMIT $1",
+    DB_READ,
 };
 static const struct db_stmt stmt_delete = {
     "outbox_delete",
@@ -352,6 +359,44 @@ out:
 		*ret_more = batch.rows.count == BATCH_MAX || batch.count < (size_t)batch.rows.count;
 	arena_free(&batch.arena);
 	return status;
+}
+
+/* ---- what waits ---- */
+
+static ProtobufCBinaryData waiting_bytes(const struct db_rows *rows, int row, int column)
+{
+	size_t len;
+	const void *data = db_bytes(rows, row, column, &len);
+	return (ProtobufCBinaryData){len, (uint8_t *)data};
+}
+
+enum status outbox_read_waiting(struct db *db, struct arena *arena, int64_t deadline_us, Common__ReadOutboxReply *reply)
+{
+	struct db_args args = {0};
+	struct db_rows rows = {0};
+	size_t bytes = 0;
+	db_arg_int8(&args, WAITING_MAX + 1);
+	enum status status = db_run(db, &stmt_waiting, &args, arena, deadline_us, &rows);
+	if (status != ST_OK)
+		return status;
+	Common__WaitingEvent *events = arena_alloc(arena, (size_t)(rows.count + 1) * sizeof(*events));
+	reply->events = arena_alloc(arena, (size_t)(rows.count + 1) * sizeof(*reply->events));
+	if (!events || !reply->events)
+		return ST_RESOURCE_EXHAUSTED;
+	int row;
+	for (row = 0; row < rows.count && row < WAITING_MAX && bytes < WAITING_MAX_BYTES; row++) {
+		Common__WaitingEvent *event = reply->events[row] = &events[row];
+		common__waiting_event__init(event);
+		event->has_outbox_id = event->has_project_id = event->has_event = true;
+		event->outbox_id = db_int(&rows, row, 0);
+		event->project_id = waiting_bytes(&rows, row, 1);
+		event->event = waiting_bytes(&rows, row, 2);
+		bytes += event->event.len;
+	}
+	reply->n_events = (size_t)row;
+	reply->has_complete = true;
+	reply->complete = row == rows.count;
+	return ST_OK;
 }
 
 /* ---- housekeeping ---- */

@@ -15,11 +15,13 @@
 #define LOCKS 64
 #define FRESH_US (30 * US_PER_SEC)
 #define NEGATIVE_US (1 * US_PER_SEC)
+#define UNSURE_US (300 * US_PER_MS) /* instead of both, while nothing would tell of a key that was revoked */
 #define FAILURE_COST 1
 
 struct authn_entry {
 	uint8_t hash[SHA256_SIZE];
-	int64_t fresh_until_us; /* monotonic; 0 = empty */
+	int64_t asked_us;       /* monotonic, as all here */
+	int64_t fresh_until_us; /* 0 = empty */
 	bool known;             /* false: the secret belongs to no key */
 	struct caller caller;
 };
@@ -191,6 +193,7 @@ static enum status authn_resolve(struct authn *authn, struct exchange *exchange,
 	struct client_call call = {0};
 	ProtobufCMessage *reply = NULL;
 	uint64_t generation = atomic_load(&authn->generation);
+	entry->asked_us = clock_monotonic_us();
 	request.has_secret_hash = 1;
 	request.secret_hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
 	memcpy(call.trace, exchange->trace, sizeof(call.trace));
@@ -221,7 +224,8 @@ static enum status authn_look_up(struct authn *authn, struct exchange *exchange,
 {
 	bool seen = false;
 	struct authn_entry cached;
-	if (authn_cache_get(authn, entry->hash, &cached, &seen)) {
+	if (authn_cache_get(authn, entry->hash, &cached, &seen) &&
+	    (follow_live(exchange->gateway->follow) || clock_monotonic_us() - cached.asked_us <= UNSURE_US)) {
 		*entry = cached;
 		return ST_OK;
 	}

@@ -1,4 +1,5 @@
-/* Who calls: management, API and client keys, cached for a short time and dropped when the ledger says they are gone. */
+/* Who calls: management, API and client keys, cached for a short time and dropped when the ledger says they are gone; while
+ * the ledger is not followed, asked anew. */
 #pragma once
 
 #include "dialects/credential.h"

@@ -61,7 +61,9 @@ struct follow *ledger_follow(struct gateway *gateway, struct loop *loop, int64_t
 	    .loop = loop,
 	    .client = gateway->client,
 	    .revokes = EVENT_REVOKES_ANYTHING,
-	    .poll_ms = 250, /* twice in the time after which follow_live says no */
+	    .live = true,
+	    .poll_ms =
+	        250, /* source and ledger, one behind the other, twice in the time after which follow_live says no */
 	    .since_us = clock_wall_us() - revocation_keep_sec(lifetime_sec) * US_PER_SEC,
 	    .apply = ledger_apply,
 	    .arg = gateway,

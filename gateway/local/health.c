@@ -43,7 +43,10 @@ static void health_serve_ready(struct exchange *exchange)
 {
 	const char *reason = health_reason(exchange->gateway);
 	if (reason == NULL) {
-		health_text(exchange, "application/json", "{\"status\":\"ready\"}");
+		health_text(exchange, "application/json",
+		            follow_live(exchange->gateway->follow)
+		                ? "{\"status\":\"ready\",\"revocations\":\"followed\"}"
+		                : "{\"status\":\"ready\",\"revocations\":\"asked\"}");
 		return;
 	}
 	(void)http_fail(exchange, ST_UNAVAILABLE, NULL, reason);
@@ -74,6 +77,10 @@ static void health_serve_metrics(struct exchange *exchange)
 	}
 	metric_set(metric_gauge("denizen_revocation_entries", "", "Users and sessions in the revocation memory."),
 	           revocation_count(gateway->revocation));
+	metric_set(
+	    metric_gauge("denizen_revocation_followed", "",
+	                 "1 when the gateway knows what was revoked; 0: it asks the session service for each token."),
+	    follow_live(gateway->follow));
 	metric_set(metric_gauge("denizen_ready", "", "1 when the gateway is ready."), health_reason(gateway) == NULL);
 	metrics_print(&own, "gateway", gateway->instance);
 	metrics_merge_add(merge, own.data, own.len);

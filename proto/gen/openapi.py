@@ -176,13 +176,19 @@ def plain_operation(name, summary, content, unready=False):
                     "responses": {**responses, "default": problem}}}
 
 
+def plain_state(**members):
+    properties = {"status": {"type": "string"}, **members}
+    return {"application/json": {"schema": {"type": "object", "properties": properties, "required": [*properties],
+                                            "additionalProperties": False}}}
+
+
 def operations_paths():
-    state = {"application/json": {"schema": {"type": "object", "properties": {"status": {"type": "string"}},
-                                             "required": ["status"], "additionalProperties": False}}}
+    state = plain_state()
+    readiness = plain_state(revocations={"type": "string", "enum": ["followed", "asked"]})
     return {
         "/healthz": plain_operation("getHealth", "Whether this process runs", state),
-        "/readyz": plain_operation("getReadiness", "Whether this gateway can answer: every service has a replica",
-                                   state, unready=True),
+        "/readyz": plain_operation("getReadiness", "Whether this gateway can answer: every service has a replica; and whether it follows what is "
+                                   "revoked or asks the session service for each token", readiness, unready=True),
         "/metrics": plain_operation("getMetrics", "Metrics in the Prometheus text format 0.0.4",
                                     {"text/plain": {"schema": {"type": "string"}}}),
         "/openapi.json": plain_operation("getOpenapi", "This document", {

@@ -15,7 +15,8 @@
 
 static const char schema_sql[] =
     "CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project_id uuid NOT NULL,"
-    " event bytea NOT NULL);"
+    " event bytea NOT NULL, revokes boolean NOT NULL DEFAULT true);"
+    "CREATE INDEX outbox_revoking ON outbox (id) WHERE revokes;"
     "CREATE TABLE relay_lease (name text PRIMARY KEY, holder uuid, epoch bigint NOT NULL DEFAULT 0,"
     " expires_at timestamptz NOT NULL DEFAULT '-infinity');"
     "INSERT INTO relay_lease (name) VALUES ('outbox');"
@@ -259,4 +260,49 @@ Test(outbox, who_leads_no_more_tells_no_depth)
 	                  " expires_at = now() + interval '1 minute'");
 	cr_expect(wait_depth(0), "the last value stays");
 	relay_close(&store, outbox);
+}
+
+struct waiting {
+	struct store *store;
+	struct arena *arena;
+	enum status status;
+	Common__ReadOutboxReply reply;
+};
+
+static void read_waiting(void *arg)
+{
+	struct waiting *waiting = arg;
+	common__read_outbox_reply__init(&waiting->reply);
+	waiting->status =
+	    outbox_read_waiting(waiting->store->db, waiting->arena, clock_monotonic_us() + US_PER_SEC, &waiting->reply);
+}
+
+/* Behind any backlog, and bounded: more than one reply holds is said. */
+Test(outbox, what_waits_and_takes_access_away_is_read_at_its_source)
+{
+	struct store store;
+	struct waiting waiting = {.store = &store, .arena = arena_new(64 << 20)};
+	store_open(&store, "testoutbox", migrations);
+	store_in_fiber(&store, read_waiting, &waiting);
+	cr_assert(waiting.status == ST_OK && waiting.reply.n_events == 0 && waiting.reply.complete);
+	store_sql(&store,
+	          "INSERT INTO testoutbox.outbox (project_id, event, revokes) SELECT gen_random_uuid(), '\\x00',"
+	          " false FROM generate_series(1, 20000)");
+	store_sql(&store, INSERT_ROWS(2)); /* a program that does not say so */
+	store_sql(&store, "INSERT INTO testoutbox.outbox (project_id, event, revokes)"
+	                  " VALUES ('00000000-0000-0000-0000-0000000000ff', '\\x0102', true)");
+	store_in_fiber(&store, read_waiting, &waiting);
+	cr_assert(waiting.status == ST_OK && waiting.reply.n_events == 3 && waiting.reply.complete);
+	const Common__WaitingEvent *last = waiting.reply.events[2];
+	cr_assert(last->outbox_id == 20003 && last->project_id.len == ID_SIZE && last->project_id.data[15] == 0xff);
+	cr_assert(last->event.len == 2 && last->event.data[1] == 2);
+	store_sql(&store, INSERT_ROWS(600));
+	store_in_fiber(&store, read_waiting, &waiting);
+	cr_assert(waiting.status == ST_OK && waiting.reply.n_events == 500 && !waiting.reply.complete);
+	store_sql(&store, "DELETE FROM testoutbox.outbox; INSERT INTO testoutbox.outbox (project_id, event)"
+	                  " SELECT gen_random_uuid(), decode(repeat('00', 100000), 'hex') FROM generate_series(1, 40)");
+	store_in_fiber(&store, read_waiting, &waiting);
+	cr_assert(waiting.status == ST_OK && waiting.reply.n_events == 11 && !waiting.reply.complete);
+	arena_free(&waiting.arena);
+	store_close(&store);
 }

@@ -238,7 +238,6 @@ Test(bus, replies_errors_and_deadlines)
 	scene_end(&scene, 1);
 }
 
-/* The handler repeated it as often as it makes sense: each attempt of the bus would be as many again. */
 /* Eight calls of 200 ms each take the time of one; each has its own answer. */
 Test(bus, calls_side_by_side)
 {
@@ -270,6 +269,26 @@ Test(bus, calls_side_by_side)
 	scene_end(&scene, 1);
 }
 
+/* A gateway that gets no answer to such a question sends more of the others. */
+Test(bus, a_full_service_answers_questions_about_itself)
+{
+	struct bus_scene scene;
+	struct client_call call, common = {.process = PROCESS_AUDIT};
+	struct arena *arena = arena_new(1 << 20);
+	Common__EchoRequest request = COMMON__ECHO_REQUEST__INIT;
+	ProtobufCMessage *reply = NULL;
+	scene_begin(&scene, "gateway", 1);
+	scene.replicas[0].server.in_flight = IN_FLIGHT_MAX;
+	cr_expect_eq(verify_call(&scene, 0, 200 * US_PER_MS, &call), ST_RESOURCE_EXHAUSTED);
+	request.text = (char *)"here";
+	cr_assert_eq(client_send(scene.client, &common, M_COMMON_ECHO, &request.base, arena, &reply), ST_OK);
+	cr_expect_str_eq(((Common__EchoReply *)reply)->text, "here");
+	scene.replicas[0].server.in_flight = 0;
+	arena_free(&arena);
+	scene_end(&scene, 1);
+}
+
+/* The handler repeated it as often as it makes sense: each attempt of the bus would be as many again. */
 Test(bus, a_lost_race_is_not_repeated)
 {
 	struct bus_scene scene;
