@@ -1,5 +1,6 @@
 /* ReadEvents and ReadStream: entries after a cursor. Waiting for an event is the gateway's part. */
 #include "audit.pb-c.h"
+#include "entries.h"
 #include "service.h"
 
 #include <string.h>
@@ -19,23 +20,24 @@ MUST_USE static enum status show_entries(struct call *call, const struct page *p
                                          Audit__LedgerEntry ***ret_entries)
 {
 	struct arena *arena = call->arena;
-	Audit__LedgerEntry **list = arena_alloc(arena, (page->count + 1) * sizeof *list);
-	Audit__LedgerEntry *shown = arena_alloc(arena, (page->count + 1) * sizeof *shown);
+	Audit__LedgerEntry **list = arena_alloc(arena, (page->count + 1) * sizeof(*list));
+	Audit__LedgerEntry *shown = arena_alloc(arena, (page->count + 1) * sizeof(*shown));
 	char *ids = arena_alloc(arena, (page->count + 1) * ID_TEXT_SIZE);
 	if (!list || !shown || !ids)
 		return ST_RESOURCE_EXHAUSTED;
 	for (size_t i = 0; i < page->count; i++) {
-		struct entry *entry = &page->entries[i];
+		const Audit__Rows__Entry *entry = page->entries[i];
+		struct id project = id_from_bytes(entry->project_id);
 		Audit__LedgerEntry *out = list[i] = &shown[i];
 		audit__ledger_entry__init(out);
 		out->project_id = ids + i * ID_TEXT_SIZE;
-		id_format("prj", &entry->project, out->project_id);
+		id_format("prj", &project, out->project_id);
 		out->has_seq = out->has_hash = true;
 		out->seq = entry->seq;
-		out->hash = (ProtobufCBinaryData){SHA256_SIZE, entry->hash};
+		out->hash = entry->hash;
 		out->has_position = with_position;
 		out->position = with_position ? entry->position : 0;
-		out->event = events__event__unpack(arena_protobuf(arena), entry->event_len, entry->event);
+		out->event = events__event__unpack(arena_protobuf(arena), entry->event.len, entry->event.data);
 		if (!out->event)
 			return call_fail(call, ST_INTERNAL, "", "entry %lld cannot be read", (long long)entry->seq);
 	}
@@ -64,7 +66,7 @@ MUST_USE static enum status choose_project(struct call *call, const char *text, 
 
 enum status h_read_events(struct call *call, const Audit__ReadEventsRequest *request, Audit__ReadEventsReply *reply)
 {
-	struct store_call store = service_store_call(call);
+	struct sql_scope scope = call_sql(call);
 	struct id project = {0};
 	struct page page = {0};
 	int limit = 0;
@@ -77,7 +79,7 @@ enum status h_read_events(struct call *call, const Audit__ReadEventsRequest *req
 		return call_fail(call, ST_INVALID_ARGUMENT, "wait", "must be 0 to %d seconds", AUDIT_WAIT_MAX_SEC);
 	if (request->after < 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "must not be negative");
-	status = store_read_entries(&store, &project, request->after, limit, &page);
+	status = entries_read_project(&scope, &project, request->after, limit, &page);
 	if (status != ST_OK)
 		return status;
 	if (request->after > page.head)
@@ -98,8 +100,8 @@ enum status h_read_events(struct call *call, const Audit__ReadEventsRequest *req
 MUST_USE static enum status take_filter(struct call *call, const Audit__ReadStreamRequest *ask,
                                         struct stream_filter *ret_filter)
 {
-	struct stream_filter filter = {.after = ask->after, .type_count = ask->n_types, .revoking = ask->revoking};
-	int16_t *types = arena_alloc(call->arena, (ask->n_types + 1) * sizeof *types);
+	struct stream_filter filter = {.after = ask->after, .revoking = ask->revoking};
+	int16_t *types = arena_alloc(call->arena, (ask->n_types + 1) * sizeof(*types));
 	enum status status = check_limit(call, ask->has_limit, ask->limit, &filter.limit);
 	if (status != ST_OK)
 		return status;
@@ -114,21 +116,21 @@ MUST_USE static enum status take_filter(struct call *call, const Audit__ReadStre
 			return call_fail(call, ST_INVALID_ARGUMENT, "types", "there is no type %d", (int)ask->types[i]);
 		types[i] = (int16_t)ask->types[i];
 	}
-	filter.types = types;
+	filter.types = (struct db_int2s){types, ask->n_types};
 	*ret_filter = filter;
 	return ST_OK;
 }
 
 enum status h_read_stream(struct call *call, const Audit__ReadStreamRequest *request, Audit__ReadStreamReply *reply)
 {
-	struct store_call store = service_store_call(call);
+	struct sql_scope scope = call_sql(call);
 	struct stream_filter filter = {0};
 	struct page page = {0};
 	enum status status = take_filter(call, request, &filter);
 	if (status == ST_OK && filter.after == 0 && request->has_since_us && request->since_us > 0)
-		status = store_find_since(&store, &filter, request->since_us, &filter.after);
+		status = entries_find_since(&scope, filter.revoking, request->since_us, &filter.after);
 	if (status == ST_OK)
-		status = store_read_stream(&store, &filter, &page);
+		status = entries_read_stream(&scope, &filter, &page);
 	if (status != ST_OK)
 		return status;
 	if (filter.after > page.head)

@@ -5,13 +5,13 @@
 
 enum status h_verify(struct call *call, const Audit__VerifyRequest *request, Audit__VerifyReply *reply)
 {
-	struct store_call store = service_store_call(call);
+	struct sql_scope scope = call_sql(call);
 	struct verdict verdict = {0};
 	if (id_is_zero(&call->project))
 		return call_fail(call, ST_INVALID_ARGUMENT, "", "the call has no project");
 	if (request->after < 0)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "must not be negative");
-	enum status status = verify_chain(&store, &call->project, request->after, &verdict);
+	enum status status = verify_chain(&scope, &call->project, request->after, &verdict);
 	if (status == ST_NOT_FOUND)
 		return call_fail(call, ST_INVALID_ARGUMENT, "after", "is beyond the newest event");
 	if (status != ST_OK)

@@ -7,19 +7,14 @@
 
 extern const struct migration audit_migrations[];
 
-struct store_call service_store_call(const struct call *call)
-{
-	return (struct store_call){call->run->db, call->arena, call->deadline_us};
-}
-
 static enum status start(struct process *run)
 {
-	struct audit_state *state = calloc(1, sizeof *state);
+	struct audit_state *state = calloc(1, sizeof(*state));
 	if (!state)
 		return ST_RESOURCE_EXHAUSTED;
 	run->state = state;
-	state->ledger = ledger_new(run->loop);
-	return state->ledger ? ST_OK : ST_RESOURCE_EXHAUSTED;
+	state->appender = appender_new(run->loop);
+	return state->appender ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 
 const struct service audit_service = {

@@ -1,7 +1,7 @@
 /* Verifying: walks a project's chain within a deadline. */
 #pragma once
 
-#include "store.h"
+#include "entries.h"
 
 struct verdict {
 	struct chain chain; /* first_bad 0: nothing wrong found */
@@ -10,7 +10,7 @@ struct verdict {
 };
 
 /* Recomputes the chain from the entry after `after` (whose own hash is taken as given) to the head, and compares with the head
- * row: a cut tail, an entry beyond the head and another hash count as bad. Stops shortly before call->deadline_us. Uses
+ * row: a cut tail, an entry beyond the head and another hash count as bad. Stops shortly before scope->deadline_us. Uses
  * arenas of its own page by page. ST_NOT_FOUND: after is beyond the head. */
-MUST_USE enum status verify_chain(const struct store_call *call, const struct id *project, int64_t after,
+MUST_USE enum status verify_chain(struct sql_scope *scope, const struct id *project, int64_t after,
                                   struct verdict *ret_verdict);

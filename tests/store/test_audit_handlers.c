@@ -22,7 +22,7 @@ static void process_open(struct fixture *process)
 	int wait_ms = 2000;
 	*process = (struct fixture){0};
 	audit_world_open(&process->world);
-	process->state.ledger = process->world.ledger;
+	process->state.appender = process->world.appender;
 	process->run = (struct process){
 	    .service = &audit_service, .db = process->world.db, .server = &process->server, .state = &process->state};
 	process->context = zmq_ctx_new();

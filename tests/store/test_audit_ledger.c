@@ -13,10 +13,10 @@
 extern const struct migration audit_migrations[];
 
 /* Packs an event and describes it, as the Append handler does. */
-static struct entry make_entry(struct arena *arena, const struct id *project, int64_t outbox_id, int type)
+static Audit__Rows__Entry make_entry(struct arena *arena, const struct id *project, int64_t outbox_id, int type)
 {
 	Events__Event event = EVENTS__EVENT__INIT;
-	struct entry entry = {.project = *project, .outbox_id = outbox_id};
+	Audit__Rows__Entry entry = AUDIT__ROWS__ENTRY__INIT;
 	const char *reason;
 	event.has_type = event.has_at_us = true;
 	event.type = (Events__EventType)type;
@@ -25,8 +25,10 @@ static struct entry make_entry(struct arena *arena, const struct id *project, in
 	event.user_id = outbox_id % 2 ? event.subject : NULL;
 	event.reason = arena_strdup(arena, "test");
 	uint8_t *packed = arena_alloc(arena, events__event__get_packed_size(&event));
-	entry.event_len = events__event__pack(&event, packed);
-	entry.event = packed;
+	entry.has_project_id = entry.has_outbox_id = entry.has_event = true;
+	entry.project_id = (ProtobufCBinaryData){ID_SIZE, arena_memdup(arena, project->bytes, ID_SIZE)};
+	entry.outbox_id = outbox_id;
+	entry.event = (ProtobufCBinaryData){events__event__pack(&event, packed), packed};
 	cr_assert(rules_describe_entry(&entry, arena, &reason) == ST_OK);
 	return entry;
 }
@@ -37,30 +39,30 @@ struct range {
 	int type;
 };
 
-static enum status append_range(struct ledger *ledger, const struct store_call *call, const struct range *range,
+static enum status append_range(struct appender *appender, struct sql_scope *call, const struct range *range,
                                 size_t *ret_appended)
 {
 	struct batch batch;
-	cr_assert(ledger_start_batch(call->arena, "identity", AUDIT_BATCH_MAX, &batch) == ST_OK);
+	cr_assert(batch_start(call->arena, "identity", AUDIT_BATCH_MAX, &batch) == ST_OK);
 	for (int64_t id = range->first; id <= range->last; id++) {
-		struct entry entry = make_entry(call->arena, &range->project, id, range->type);
-		ledger_add_item(&batch, &entry);
+		Audit__Rows__Entry entry = make_entry(call->arena, &range->project, id, range->type);
+		batch_add(&batch, &entry);
 	}
-	return ledger_append(ledger, call, &batch, ret_appended);
+	return appender_run(appender, call, &batch, ret_appended);
 }
 
 static size_t append(struct world *world, struct id project, int64_t first, int64_t last)
 {
-	struct store_call call = audit_world_call(world);
+	struct sql_scope call = audit_world_call(world);
 	const struct range range = {project, first, last, 11};
 	size_t appended = 0;
-	cr_assert(append_range(world->ledger, &call, &range, &appended) == ST_OK);
+	cr_assert(append_range(world->appender, &call, &range, &appended) == ST_OK);
 	return appended;
 }
 
 static struct verdict verify(struct world *world, struct id project)
 {
-	struct store_call call = audit_world_call(world);
+	struct sql_scope call = audit_world_call(world);
 	struct verdict verdict = {0};
 	cr_assert(verify_chain(&call, &project, 0, &verdict) == ST_OK);
 	return verdict;
@@ -81,22 +83,22 @@ Test(audit_ledger, numbers_per_project_without_gaps)
 	cr_assert(append(&world, a, 1, 5) == 5);
 	cr_assert(append(&world, b, 6, 7) == 2);
 	cr_assert(append(&world, a, 8, 10) == 3);
-	struct store_call call = audit_world_call(&world);
-	cr_assert(store_read_entries(&call, &a, 0, 3, &page) == ST_OK);
+	struct sql_scope call = audit_world_call(&world);
+	cr_assert(entries_read_project(&call, &a, 0, 3, &page) == ST_OK);
 	cr_assert(page.count == 3 && page.next == 3 && page.head == 8);
-	cr_assert(store_read_entries(&call, &a, page.next, 100, &page) == ST_OK);
+	cr_assert(entries_read_project(&call, &a, page.next, 100, &page) == ST_OK);
 	cr_assert(page.count == 5 && page.next == 8 && page.head == 8);
 	const int64_t positions[] = {4, 5, 8, 9, 10};
 	for (size_t i = 0; i < 5; i++) {
-		cr_assert(page.entries[i].seq == (int64_t)i + 4);
-		cr_assert(page.entries[i].position == positions[i]);
-		cr_assert_str_eq(page.entries[i].source, "identity");
+		cr_assert(page.entries[i]->seq == (int64_t)i + 4);
+		cr_assert(page.entries[i]->position == positions[i]);
+		cr_assert_str_eq(page.entries[i]->source, "identity");
 	}
-	cr_assert(page.entries[4].outbox_id == 10 && page.entries[4].at_us == 1000010);
-	cr_assert(store_read_entries(&call, &a, 8, 100, &page) == ST_OK);
+	cr_assert(page.entries[4]->outbox_id == 10 && page.entries[4]->at_us == 1000010);
+	cr_assert(entries_read_project(&call, &a, 8, 100, &page) == ST_OK);
 	cr_assert(page.count == 0 && page.next == 8 && page.head == 8);
 	struct id nobody = id_new();
-	cr_assert(store_read_entries(&call, &nobody, 0, 100, &page) == ST_OK);
+	cr_assert(entries_read_project(&call, &nobody, 0, 100, &page) == ST_OK);
 	cr_assert(page.count == 0 && page.head == 0);
 	cr_assert(verifies(&world, a) && verifies(&world, b) && verifies(&world, nobody));
 	cr_assert(verify(&world, a).chain.checked == 8);
@@ -108,7 +110,7 @@ Test(audit_ledger, drops_what_is_there_already)
 	struct world world;
 	audit_world_open(&world);
 	struct id a = id_new(), b = id_new();
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	struct batch batch;
 	size_t appended = 99;
 	cr_assert(append(&world, a, 1, 10) == 10);
@@ -116,25 +118,25 @@ Test(audit_ledger, drops_what_is_there_already)
 	cr_assert(append(&world, a, 5, 15) == 5);
 	cr_assert(append(&world, b, 1, 3) == 3, "another project has ids of its own");
 	/* the same without remembered heads, as after a restart */
-	ledger_free(&world.ledger);
-	world.ledger = ledger_new(NULL);
+	appender_free(&world.appender);
+	world.appender = appender_new(NULL);
 	cr_assert(append(&world, a, 14, 16) == 1);
 	/* twice in one batch */
-	cr_assert(ledger_start_batch(world.arena, "identity", 3, &batch) == ST_OK);
-	struct entry entry = make_entry(world.arena, &a, 20, 11);
-	ledger_add_item(&batch, &entry);
-	ledger_add_item(&batch, &entry);
+	cr_assert(batch_start(world.arena, "identity", 3, &batch) == ST_OK);
+	Audit__Rows__Entry entry = make_entry(world.arena, &a, 20, 11);
+	batch_add(&batch, &entry);
+	batch_add(&batch, &entry);
 	entry = make_entry(world.arena, &b, 20, 11);
-	ledger_add_item(&batch, &entry);
-	cr_assert(ledger_append(world.ledger, &call, &batch, &appended) == ST_OK);
+	batch_add(&batch, &entry);
+	cr_assert(appender_run(world.appender, &call, &batch, &appended) == ST_OK);
 	cr_assert(appended == 2);
 	/* another source has ids of its own */
-	cr_assert(ledger_start_batch(world.arena, "session", 1, &batch) == ST_OK);
-	ledger_add_item(&batch, &entry);
-	cr_assert(ledger_append(world.ledger, &call, &batch, &appended) == ST_OK && appended == 1);
+	cr_assert(batch_start(world.arena, "session", 1, &batch) == ST_OK);
+	batch_add(&batch, &entry);
+	cr_assert(appender_run(world.appender, &call, &batch, &appended) == ST_OK && appended == 1);
 	/* an id that is used for another event is a restored database, not a duplicate */
 	const struct range other = {a, 16, 17, 12};
-	cr_assert(append_range(world.ledger, &call, &other, &appended) == ST_CONFLICT);
+	cr_assert(append_range(world.appender, &call, &other, &appended) == ST_CONFLICT);
 	cr_assert(audit_world_ask_number(world.owner, "SELECT count(*) FROM event") == 16 + 1 + 3 + 1 + 1);
 	cr_assert(audit_world_ask_number(world.owner, "SELECT position FROM stream") == 22);
 	cr_assert(verifies(&world, a) && verifies(&world, b));
@@ -158,21 +160,22 @@ static void *run_replica(void *arg)
 {
 	struct replica *replica = arg;
 	struct db *db = audit_world_open_db(replica->world);
-	struct ledger *ledger = ledger_new(NULL);
+	struct appender *appender = appender_new(NULL);
 	for (int round = 0; round < ROUNDS; round++) {
 		struct arena *arena = arena_new(WORLD_ARENA_BYTES);
-		struct store_call call = {db, arena, clock_monotonic_us() + 20 * US_PER_SEC};
+		struct sql_scope call = {
+		    .db = db, .arena = arena, .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC};
 		int64_t first = replica->base + round * 5 + rand_r(&replica->seed) % 5;
 		const struct range range = {replica->projects[rand_r(&replica->seed) % 3], first,
 		                            first + rand_r(&replica->seed) % 20, 11};
 		size_t appended;
 		enum status status = ST_ABORTED;
 		for (int attempt = 0; attempt < 100 && status == ST_ABORTED; attempt++)
-			status = append_range(ledger, &call, &range, &appended);
+			status = append_range(appender, &call, &range, &appended);
 		replica->failures += status != ST_OK;
 		arena_free(&arena);
 	}
-	ledger_free(&ledger);
+	appender_free(&appender);
 	db_free(&db);
 	return NULL;
 }
@@ -282,7 +285,7 @@ Test(audit_ledger, verify_goes_on_after_an_entry)
 	struct id a = id_new();
 	for (int i = 0; i < 6; i++)
 		append(&world, a, i * 400 + 1, i * 400 + 400);
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	struct verdict verdict;
 	cr_assert(verify(&world, a).chain.checked == 2400);
 	cr_assert(verify_chain(&call, &a, 2000, &verdict) == ST_OK);
@@ -300,9 +303,9 @@ Test(audit_ledger, verify_goes_on_after_an_entry)
 
 static struct page read_stream(struct world *world, const struct stream_filter *filter)
 {
-	struct store_call call = audit_world_call(world);
+	struct sql_scope call = audit_world_call(world);
 	struct page page;
-	cr_assert(store_read_stream(&call, filter, &page) == ST_OK);
+	cr_assert(entries_read_stream(&call, filter, &page) == ST_OK);
 	return page;
 }
 
@@ -311,24 +314,23 @@ Test(audit_ledger, stream_skips_what_the_filter_leaves_out)
 	struct world world;
 	audit_world_open(&world);
 	struct id a = id_new(), b = id_new();
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	size_t appended;
 	static const int16_t disabled[] = {12};
 	struct stream_filter filter = {.limit = 100};
 	append(&world, a, 1, 50);
-	cr_assert(append_range(world.ledger, &call, &(struct range){b, 51, 52, 12}, &appended) == ST_OK);
+	cr_assert(append_range(world.appender, &call, &(struct range){b, 51, 52, 12}, &appended) == ST_OK);
 	append(&world, a, 53, 60);
 	struct page page = read_stream(&world, &filter);
 	cr_assert(page.count == 60 && page.next == 60 && page.head == 60);
 	for (size_t i = 0; i < 60; i++)
-		cr_assert(page.entries[i].position == (int64_t)i + 1);
-	cr_assert(id_equal(&page.entries[50].project, &b) && page.entries[50].seq == 1);
+		cr_assert(page.entries[i]->position == (int64_t)i + 1);
+	cr_assert(memcmp(page.entries[50]->project_id.data, b.bytes, ID_SIZE) == 0 && page.entries[50]->seq == 1);
 	filter = (struct stream_filter){.after = 10, .limit = 7};
 	page = read_stream(&world, &filter);
 	cr_assert(page.count == 7 && page.next == 17 && page.head == 60);
 	for (int kind = 0; kind < 2; kind++) {
-		filter = (struct stream_filter){
-		    .limit = 1, .types = disabled, .type_count = kind ? 1 : 0, .revoking = !kind};
+		filter = (struct stream_filter){.limit = 1, .types = {disabled, kind ? 1 : 0}, .revoking = !kind};
 		page = read_stream(&world, &filter);
 		cr_assert(page.count == 1 && page.next == 51 && page.head == 60);
 		filter.after = page.next;
@@ -350,13 +352,13 @@ Test(audit_ledger, what_the_contract_says_of_an_event_reaches_the_index)
 	struct world world;
 	audit_world_open(&world);
 	struct id a = id_new();
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	const struct stream_filter filter = {.limit = 10, .revoking = true};
 	size_t appended;
 	append(&world, a, 1, 30);
-	cr_assert(append_range(world.ledger, &call, &(struct range){a, 31, 31, 900}, &appended) == ST_OK);
+	cr_assert(append_range(world.appender, &call, &(struct range){a, 31, 31, 900}, &appended) == ST_OK);
 	struct page page = read_stream(&world, &filter);
-	cr_assert(page.count == 1 && page.entries[0].position == 31 && page.next == 31);
+	cr_assert(page.count == 1 && page.entries[0]->position == 31 && page.next == 31);
 	PGresult *plan = PQexec(world.owner, "SET enable_seqscan = off; EXPLAIN SELECT position FROM event "
 	                                     "WHERE position > 1 AND revokes ORDER BY position LIMIT 10");
 	bool by_index = false;
@@ -395,19 +397,18 @@ Test(audit_ledger, stream_starts_at_a_time)
 	struct world world;
 	audit_world_open(&world);
 	struct id a = id_new();
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	size_t appended;
 	int64_t position;
-	struct stream_filter all = {.limit = 10}, revocations = {.limit = 10, .revoking = true};
 	append(&world, a, 1, 20);
-	cr_assert(append_range(world.ledger, &call, &(struct range){a, 21, 21, 12}, &appended) == ST_OK);
+	cr_assert(append_range(world.appender, &call, &(struct range){a, 21, 21, 12}, &appended) == ST_OK);
 	append(&world, a, 22, 30);
 	/* make_entry: at_us = 1,000,000 + outbox id */
-	cr_assert(store_find_since(&call, &all, 1000011, &position) == ST_OK && position == 10);
-	cr_assert(store_find_since(&call, &all, 1, &position) == ST_OK && position == 0);
-	cr_assert(store_find_since(&call, &all, 2000000, &position) == ST_OK && position == 30);
-	cr_assert(store_find_since(&call, &revocations, 1000011, &position) == ST_OK && position == 20);
-	cr_assert(store_find_since(&call, &revocations, 1000022, &position) == ST_OK && position == 30);
+	cr_assert(entries_find_since(&call, false, 1000011, &position) == ST_OK && position == 10);
+	cr_assert(entries_find_since(&call, false, 1, &position) == ST_OK && position == 0);
+	cr_assert(entries_find_since(&call, false, 2000000, &position) == ST_OK && position == 30);
+	cr_assert(entries_find_since(&call, true, 1000011, &position) == ST_OK && position == 20);
+	cr_assert(entries_find_since(&call, true, 1000022, &position) == ST_OK && position == 30);
 	audit_world_close(&world);
 }
 
@@ -416,27 +417,29 @@ Test(audit_ledger, pages_are_cut_by_bytes)
 	struct world world;
 	audit_world_open(&world);
 	struct id a = id_new();
-	struct store_call call = audit_world_call(&world);
+	struct sql_scope call = audit_world_call(&world);
 	struct batch batch;
 	size_t appended, seen = 0, reads = 0;
 	char *reason = arena_alloc(world.arena, 60001);
 	memset(reason, 'x', 60000);
-	cr_assert(ledger_start_batch(world.arena, "identity", 40, &batch) == ST_OK);
+	cr_assert(batch_start(world.arena, "identity", 40, &batch) == ST_OK);
 	for (int i = 1; i <= 40; i++) {
 		Events__Event event = EVENTS__EVENT__INIT;
-		struct entry entry = {.project = a, .outbox_id = i};
+		Audit__Rows__Entry entry = AUDIT__ROWS__ENTRY__INIT;
 		const char *why;
 		event.has_type = event.has_at_us = true;
 		event.type = 11;
 		event.at_us = i;
 		event.reason = reason;
 		uint8_t *packed = arena_alloc(world.arena, events__event__get_packed_size(&event));
-		entry.event_len = events__event__pack(&event, packed);
-		entry.event = packed;
+		entry.has_project_id = entry.has_outbox_id = entry.has_event = true;
+		entry.project_id = (ProtobufCBinaryData){ID_SIZE, a.bytes};
+		entry.outbox_id = i;
+		entry.event = (ProtobufCBinaryData){events__event__pack(&event, packed), packed};
 		cr_assert(rules_describe_entry(&entry, world.arena, &why) == ST_OK);
-		ledger_add_item(&batch, &entry);
+		batch_add(&batch, &entry);
 	}
-	cr_assert(ledger_append(world.ledger, &call, &batch, &appended) == ST_OK && appended == 40);
+	cr_assert(appender_run(world.appender, &call, &batch, &appended) == ST_OK && appended == 40);
 	struct stream_filter filter = {.limit = 1000};
 	for (struct page page = {.head = 1}; filter.after < page.head && reads < 10; reads++) {
 		page = read_stream(&world, &filter);

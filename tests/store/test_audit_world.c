@@ -70,7 +70,7 @@ void audit_world_migrate(struct world *world)
 	cr_assert(status == ST_OK);
 	world->db = audit_world_open_db(world);
 	world->arena = arena_new(WORLD_ARENA_BYTES);
-	world->ledger = ledger_new(NULL);
+	world->appender = appender_new(NULL);
 }
 
 void audit_world_open(struct world *world)
@@ -82,7 +82,7 @@ void audit_world_open(struct world *world)
 void audit_world_close(struct world *world)
 {
 	char sql[128];
-	ledger_free(&world->ledger);
+	appender_free(&world->appender);
 	arena_free(&world->arena);
 	db_free(&world->db);
 	PQfinish(world->owner);
@@ -92,7 +92,8 @@ void audit_world_close(struct world *world)
 	PQfinish(admin);
 }
 
-struct store_call audit_world_call(struct world *world)
+struct sql_scope audit_world_call(struct world *world)
 {
-	return (struct store_call){world->db, world->arena, clock_monotonic_us() + 20 * US_PER_SEC};
+	return (struct sql_scope){
+	    .db = world->db, .arena = world->arena, .deadline_us = clock_monotonic_us() + 20 * US_PER_SEC};
 }

@@ -1,7 +1,7 @@
 /* A database of its own for each store test of audit. */
 #pragma once
 
-#include "../../services/audit/ledger.h"
+#include "../../services/audit/appender.h"
 #include "../../services/audit/verify.h"
 
 #include <libpq-fe.h>
@@ -15,7 +15,7 @@ struct world {
 	PGconn *owner; /* of the new database, search_path audit */
 	struct db *db;
 	struct arena *arena;
-	struct ledger *ledger;
+	struct appender *appender;
 };
 
 /* Skips the test without DENIZEN_TEST_DB; fails it when the database cannot be made. */
@@ -26,6 +26,6 @@ void audit_world_migrate(struct world *world);
 void audit_world_close(struct world *world);
 
 struct db *audit_world_open_db(const struct world *world);
-struct store_call audit_world_call(struct world *world);
+struct sql_scope audit_world_call(struct world *world);
 void audit_world_execute(PGconn *connection, const char *sql);
 int64_t audit_world_ask_number(PGconn *connection, const char *sql);

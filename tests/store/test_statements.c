@@ -1,6 +1,7 @@
 /* Every statement of every service: Postgres prepares it with the types that we bind, and gives the columns that we read. */
 #include "store.h"
 
+#include "audit_sql.gen.h"
 #include "claims_sql.gen.h"
 #include "identity_sql.gen.h"
 #include "process_sql.gen.h"
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct migration audit_migrations[];
 extern const struct migration claims_migrations[];
 extern const struct migration identity_migrations[];
 extern const struct migration session_migrations[];
@@ -95,6 +97,11 @@ static void check_service(const char *schema, const struct migration *migrations
 	}
 	PQfinish(conn);
 	store_close(&store);
+}
+
+Test(statements, of_audit)
+{
+	check_service("audit", audit_migrations, audit_statements);
 }
 
 Test(statements, of_identity)
