@@ -90,6 +90,15 @@ def test_a_keyed_update_is_repeated_once(suite, project):
     client.close()
 
 
+def test_roles_are_read(suite, project):
+    client = suite.client(key=None, check=False)
+    user = new_user(project)
+    made(project.post("/v1/roles", {"code": "editor"}))
+    assert project.put(f"/v1/users/{user['id']}/roles", {"roles": ["editor"]}).status == 200
+    assert client.get("/v1/mgmt/user?userId=" + user["id"], headers=bearer(project.project_id, project.key)).json["user"]["roleNames"] == ["editor"]
+    client.close()
+
+
 def test_users_and_keys_are_not_mixed_up(suite, project, signed_in):
     """A token opens no management route, of whatever kind; a token of either kind names its user."""
     user, tokens = signed_in

@@ -7,6 +7,7 @@ static const struct pbjson_member members[] = {
     {"phone_verified", "verifiedPhone"},
     {"attributes_json", "customAttributes"},
     {"User.created_at_us", "createdTime"},
+    {"roles", "roleNames"},
     {"totp", "TOTP"},
     {"saml", "SAML"},
     {"oauth_json", "OAuth"},
