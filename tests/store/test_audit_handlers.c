@@ -2,6 +2,7 @@
 #include "../../services/audit/service.h"
 #include "audit.pb-c.h"
 #include "base/clock.h"
+#include "bus/bus_frame.h"
 #include "process/process_internal.h"
 #include "test_audit_world.h"
 
@@ -97,12 +98,12 @@ static enum status append(struct fixture *process, const Audit__AppendRequest *r
 
 static Audit__Hint *take_hint(struct fixture *process, const struct id *project)
 {
-	uint8_t topic[32], data[256];
-	cr_assert(zmq_recv(process->sub, topic, sizeof topic, 0) == ID_SIZE);
-	cr_assert_arr_eq(topic, project->bytes, ID_SIZE);
-	int len = zmq_recv(process->sub, data, sizeof data, 0);
-	cr_assert(len > 0);
-	return audit__hint__unpack(arena_protobuf(process->world.arena), (size_t)len, data);
+	uint8_t frame[256];
+	int len = zmq_recv(process->sub, frame, sizeof(frame), 0);
+	cr_assert(len > BUS_TOPIC_BYTES && len <= (int)sizeof(frame));
+	cr_assert_arr_eq(frame, project->bytes, ID_SIZE);
+	return audit__hint__unpack(arena_protobuf(process->world.arena), (size_t)len - BUS_TOPIC_BYTES,
+	                           frame + BUS_TOPIC_BYTES);
 }
 
 Test(audit_handlers, append_hints_at_each_project)
