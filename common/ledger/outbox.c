@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "common_sql.gen.h"
+#include "db/sql.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,50 +31,6 @@
 #define CALL_BUDGET_US 5000000LL
 #define WAITING_MAX 500 /* events of one reply, and about so many bytes of them */
 #define WAITING_MAX_BYTES (1024u * 1024)
-
-static const struct db_stmt stmt_lease = {
-    "outbox_lease",
-    "UPDATE relay_lease SET holder = $1,"
-    " epoch = epoch + CASE WHEN holder = $1 AND expires_at > now() THEN 0 ELSE 1 END,"
-    " expires_at = now() + interval '750 milliseconds'"
-    " WHERE name = 'outbox' AND (holder = $1 OR holder IS NULL OR expires_at < now()) RETURNING epoch",
-    DB_WRITE,
-    .ahead = true,
-};
-static const struct db_stmt stmt_release = {
-    "outbox_release",
-    "UPDATE relay_lease SET holder = NULL, expires_at = '-infinity' WHERE name = 'outbox' AND holder = $1",
-    DB_WRITE,
-};
-static const struct db_stmt stmt_read = {
-    "outbox_read",
-    "SELECT id, project_id, event FROM outbox ORDER BY id LIMIT $1",
-    DB_READ,
-    .ahead = true,
-};
-static const struct db_stmt stmt_waiting = {
-    "outbox_waiting",
-    "SELECT id, project_id, event FROM outbox WHERE revokes ORDER BY id LIMIT $1",
-    DB_READ,
-};
-static const struct db_stmt stmt_delete = {
-    "outbox_delete",
-    "DELETE FROM outbox WHERE id = ANY($1) AND EXISTS"
-    " (SELECT FROM relay_lease WHERE name = 'outbox' AND holder = $2 AND epoch = $3)",
-    DB_WRITE,
-    .ahead = true,
-};
-static const struct db_stmt stmt_purge = {
-    "outbox_purge",
-    "DELETE FROM operation WHERE (project_id, operation_id) IN"
-    " (SELECT project_id, operation_id FROM operation WHERE at_us < $1 ORDER BY at_us LIMIT 500)",
-    DB_WRITE,
-};
-static const struct db_stmt stmt_depth = {
-    "outbox_depth",
-    "SELECT coalesce(max(id) - min(id) + 1, 0) FROM outbox",
-    DB_READ,
-};
 
 /* A fiber that sleeps and may be woken. */
 struct nap {
@@ -103,7 +61,8 @@ struct outbox {
 /* One batch between reading and deleting. */
 struct batch {
 	struct arena *arena;
-	struct db_rows rows;
+	struct sql_outbox_read_row *rows;
+	size_t row_count;
 	int64_t *ids;
 	size_t count;  /* rows that it takes */
 	int64_t epoch; /* of the lease when it was read */
@@ -211,14 +170,16 @@ static int64_t outbox_keep_lease(struct outbox *outbox)
 	int64_t now_us = clock_monotonic_us();
 	int64_t until_us = (outbox->leader ? outbox->renewed_us : now_us) + LEASE_TRUSTED_US;
 	struct arena *arena = arena_new(64 * 1024);
-	struct db_args args = {0};
-	struct db_rows rows = {0};
-	db_arg_id(&args, &outbox->holder);
-	enum status status = arena ? db_run(outbox->db, &stmt_lease, &args, arena, until_us, &rows) : ST_UNAVAILABLE;
-	bool answered = status == ST_OK;
-	if (status == ST_OK && rows.count == 1) {
+	struct sql_scope scope = {.db = outbox->db, .arena = arena, .deadline_us = until_us};
+	struct sql_outbox_lease_row row;
+	enum status status = ST_UNAVAILABLE;
+	if (arena)
+		status =
+		    sql_one(&scope, &sql_outbox_lease, &(struct sql_outbox_lease){.holder = &outbox->holder}, &row);
+	bool answered = status == ST_OK || status == ST_NOT_FOUND;
+	if (status == ST_OK) {
 		outbox->renewed_us = now_us;
-		outbox->epoch = db_int(&rows, 0, 0);
+		outbox->epoch = row.epoch;
 		outbox_set_leader(outbox, true);
 	} else if (answered || clock_monotonic_us() - outbox->renewed_us >= LEASE_TRUSTED_US) {
 		outbox_set_leader(outbox, false);
@@ -233,10 +194,15 @@ static void outbox_release(struct outbox *outbox)
 {
 	if (!outbox->leader)
 		return;
-	struct db_args args = {0};
-	db_arg_id(&args, &outbox->holder);
+	struct arena *arena = arena_new(64 * 1024);
+	struct sql_scope scope = {.db = outbox->db, .arena = arena, .deadline_us = clock_monotonic_us() + US_PER_SEC};
+	int64_t rows;
 	/* Failure only means that the others wait until the lease runs out. */
-	enum status status = db_run(outbox->db, &stmt_release, &args, NULL, clock_monotonic_us() + US_PER_SEC, NULL);
+	enum status status = ST_UNAVAILABLE;
+	if (arena)
+		status = sql_run(&scope, &sql_outbox_release, &(struct sql_outbox_release){.holder = &outbox->holder},
+		                 &rows);
+	arena_free(&arena);
 	if (status != ST_OK)
 		log_event(LOG_WARN, "outbox lease was not given back", "source", outbox->source, "status",
 		          status_name(status), NULL);
@@ -247,15 +213,15 @@ static void outbox_release(struct outbox *outbox)
 
 static enum status batch_read(struct outbox *outbox, struct batch *batch)
 {
-	struct db_args args = {0};
-	db_arg_int8(&args, BATCH_MAX);
+	struct sql_scope scope = {.db = outbox->db, .arena = batch->arena};
 	batch->epoch = outbox->epoch;
-	return db_run(outbox->db, &stmt_read, &args, batch->arena, 0, &batch->rows);
+	return sql_all(&scope, &sql_outbox_read, &(struct sql_outbox_read){.limit = BATCH_MAX}, &batch->rows,
+	               &batch->row_count);
 }
 
 static enum status batch_build(struct outbox *outbox, struct batch *batch)
 {
-	size_t count = (size_t)batch->rows.count, bytes = 0;
+	size_t count = batch->row_count, bytes = 0;
 	Audit__AppendItem *items = arena_alloc(batch->arena, count * sizeof(*items));
 	Audit__AppendItem **list = arena_alloc(batch->arena, count * sizeof(*list));
 	batch->ids = arena_alloc(batch->arena, count * sizeof(*batch->ids));
@@ -263,16 +229,13 @@ static enum status batch_build(struct outbox *outbox, struct batch *batch)
 		return ST_RESOURCE_EXHAUSTED;
 	size_t i;
 	for (i = 0; i < count && bytes < BATCH_MAX_BYTES; i++) {
-		int row = (int)i;
-		size_t len;
+		struct sql_outbox_read_row *row = &batch->rows[i];
 		audit__append_item__init(&items[i]);
-		batch->ids[i] = items[i].outbox_id = db_int(&batch->rows, row, 0);
+		batch->ids[i] = items[i].outbox_id = row->id;
 		items[i].has_outbox_id = items[i].has_project_id = items[i].has_event = true;
-		items[i].project_id.data = (uint8_t *)db_bytes(&batch->rows, row, 1, &len);
-		items[i].project_id.len = len;
-		items[i].event.data = (uint8_t *)db_bytes(&batch->rows, row, 2, &len);
-		items[i].event.len = len;
-		bytes += len;
+		items[i].project_id = (ProtobufCBinaryData){ID_SIZE, row->project_id.bytes};
+		items[i].event = (ProtobufCBinaryData){row->event.len, (uint8_t *)row->event.data};
+		bytes += row->event.len;
 		list[i] = &items[i];
 	}
 	batch->count = i;
@@ -309,13 +272,12 @@ static enum status batch_send(struct outbox *outbox, struct batch *batch)
 
 static enum status batch_delete(struct outbox *outbox, struct batch *batch)
 {
-	struct db_args args = {0};
-	struct db_rows rows = {0};
-	db_arg_int8s(&args, batch->arena, batch->ids, batch->count);
-	db_arg_id(&args, &outbox->holder);
-	db_arg_int8(&args, batch->epoch);
-	enum status status = db_run(outbox->db, &stmt_delete, &args, batch->arena, 0, &rows);
-	if (status == ST_OK && rows.affected == 0) { /* another one led: it sends them again, the ledger drops them */
+	struct sql_scope scope = {.db = outbox->db, .arena = batch->arena};
+	struct sql_outbox_delete params = {
+	    .ids = {batch->ids, batch->count}, .holder = &outbox->holder, .epoch = batch->epoch};
+	int64_t rows;
+	enum status status = sql_run(&scope, &sql_outbox_delete, &params, &rows);
+	if (status == ST_OK && rows == 0) { /* another one led: it sends them again, the ledger drops them */
 		if (batch->epoch == outbox->epoch)
 			outbox_set_leader(outbox, false);
 		return ST_ABORTED;
@@ -341,7 +303,7 @@ static enum status outbox_move(struct outbox *outbox, bool *ret_more)
 	if (!batch.arena)
 		goto out;
 	status = batch_read(outbox, &batch);
-	if (status != ST_OK || batch.rows.count == 0)
+	if (status != ST_OK || batch.row_count == 0)
 		goto out;
 	status = batch_build(outbox, &batch);
 	if (status == ST_OK)
@@ -356,46 +318,38 @@ static enum status outbox_move(struct outbox *outbox, bool *ret_more)
 	}
 out:
 	if (status == ST_OK)
-		*ret_more = batch.rows.count == BATCH_MAX || batch.count < (size_t)batch.rows.count;
+		*ret_more = batch.row_count == BATCH_MAX || batch.count < batch.row_count;
 	arena_free(&batch.arena);
 	return status;
 }
 
 /* ---- what waits ---- */
 
-static ProtobufCBinaryData waiting_bytes(const struct db_rows *rows, int row, int column)
-{
-	size_t len;
-	const void *data = db_bytes(rows, row, column, &len);
-	return (ProtobufCBinaryData){len, (uint8_t *)data};
-}
-
 enum status outbox_read_waiting(struct db *db, struct arena *arena, int64_t deadline_us, Common__ReadOutboxReply *reply)
 {
-	struct db_args args = {0};
-	struct db_rows rows = {0};
-	size_t bytes = 0;
-	db_arg_int8(&args, WAITING_MAX + 1);
-	enum status status = db_run(db, &stmt_waiting, &args, arena, deadline_us, &rows);
+	struct sql_scope scope = {.db = db, .arena = arena, .deadline_us = deadline_us};
+	struct sql_outbox_waiting_row *rows;
+	size_t count, bytes = 0, i;
+	enum status status =
+	    sql_all(&scope, &sql_outbox_waiting, &(struct sql_outbox_waiting){.limit = WAITING_MAX + 1}, &rows, &count);
 	if (status != ST_OK)
 		return status;
-	Common__WaitingEvent *events = arena_alloc(arena, (size_t)(rows.count + 1) * sizeof(*events));
-	reply->events = arena_alloc(arena, (size_t)(rows.count + 1) * sizeof(*reply->events));
+	Common__WaitingEvent *events = arena_alloc(arena, (count + 1) * sizeof(*events));
+	reply->events = arena_alloc(arena, (count + 1) * sizeof(*reply->events));
 	if (!events || !reply->events)
 		return ST_RESOURCE_EXHAUSTED;
-	int row;
-	for (row = 0; row < rows.count && row < WAITING_MAX && bytes < WAITING_MAX_BYTES; row++) {
-		Common__WaitingEvent *event = reply->events[row] = &events[row];
+	for (i = 0; i < count && i < WAITING_MAX && bytes < WAITING_MAX_BYTES; i++) {
+		Common__WaitingEvent *event = reply->events[i] = &events[i];
 		common__waiting_event__init(event);
 		event->has_outbox_id = event->has_project_id = event->has_event = true;
-		event->outbox_id = db_int(&rows, row, 0);
-		event->project_id = waiting_bytes(&rows, row, 1);
-		event->event = waiting_bytes(&rows, row, 2);
-		bytes += event->event.len;
+		event->outbox_id = rows[i].id;
+		event->project_id = (ProtobufCBinaryData){ID_SIZE, rows[i].project_id.bytes};
+		event->event = (ProtobufCBinaryData){rows[i].event.len, (uint8_t *)rows[i].event.data};
+		bytes += rows[i].event.len;
 	}
-	reply->n_events = (size_t)row;
+	reply->n_events = i;
 	reply->has_complete = true;
-	reply->complete = row == rows.count;
+	reply->complete = i == count;
 	return ST_OK;
 }
 
@@ -408,10 +362,10 @@ static void outbox_purge(struct outbox *outbox)
 		return;
 	outbox->purged_us = now_us;
 	struct arena *arena = arena_new(64 * 1024);
-	struct db_rows rows = {0};
-	struct db_args args = {0};
-	db_arg_int8(&args, clock_wall_us() - OPERATION_LIFE_US);
-	if (arena && db_run(outbox->db, &stmt_purge, &args, arena, 0, &rows) == ST_OK && rows.affected > 0)
+	struct sql_scope scope = {.db = outbox->db, .arena = arena};
+	struct sql_outbox_purge params = {.before_us = clock_wall_us() - OPERATION_LIFE_US};
+	int64_t rows;
+	if (arena && sql_run(&scope, &sql_outbox_purge, &params, &rows) == ST_OK && rows > 0)
 		outbox->purged_us = 0; /* there may be more: goes on after the next batch */
 	arena_free(&arena);
 }
@@ -423,10 +377,10 @@ static void outbox_measure_depth(struct outbox *outbox)
 		return;
 	outbox->measured_us = now_us;
 	struct arena *arena = arena_new(64 * 1024);
-	struct db_rows rows = {0};
-	bool known = arena && db_run(outbox->db, &stmt_depth, NULL, arena, 0, &rows) == ST_OK && rows.count == 1;
-	if (known && outbox->leader)
-		metric_set(outbox->depth, db_int(&rows, 0, 0));
+	struct sql_scope scope = {.db = outbox->db, .arena = arena};
+	struct sql_outbox_depth_row row;
+	if (arena && sql_one(&scope, &sql_outbox_depth, NULL, &row) == ST_OK && outbox->leader)
+		metric_set(outbox->depth, row.depth);
 	arena_free(&arena);
 }
 

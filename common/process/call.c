@@ -39,22 +39,6 @@ enum status call_peer(struct call *call, uint32_t method, const ProtobufCMessage
 	return status;
 }
 
-struct operation call_operation(struct call *call, const ProtobufCMessage *reply)
-{
-	size_t len = protobuf_c_message_get_packed_size(reply);
-	uint8_t *packed = arena_alloc(call->arena, len ? len : 1);
-	if (packed)
-		protobuf_c_message_pack(reply, packed);
-	return (struct operation){
-	    .id = call->operation,
-	    .method = call->method->id,
-	    .request_hash = call->request_hash,
-	    .reply = packed,
-	    .reply_len = len,
-	    .at_us = clock_wall_us(),
-	};
-}
-
 struct packed call_event(struct call *call, Events__Event *event)
 {
 	if (!event->has_at_us) {

@@ -47,18 +47,6 @@ enum status call_fail(struct call *call, enum status status, const char *field, 
 MUST_USE enum status call_peer(struct call *call, uint32_t method, const ProtobufCMessage *request,
                                ProtobufCMessage **ret_reply);
 
-/* The record of a write: stored in the same transaction as its effect so that a retry is answered, not repeated.
- * Packs reply into the arena. Bind with the statement inserts it into `operation`. */
-struct operation {
-	struct id id;
-	uint32_t method;
-	const uint8_t *request_hash;
-	const uint8_t *reply;
-	size_t reply_len;
-	int64_t at_us;
-};
-struct operation call_operation(struct call *call, const ProtobufCMessage *reply);
-
 /* Packs event (actor, trace id and time are filled in when absent) into the arena, for the outbox row of a write. */
 struct packed call_event(struct call *call, Events__Event *event);
 

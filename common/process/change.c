@@ -2,8 +2,8 @@
 #include "process/change.h"
 
 #include "base/clock.h"
+#include "common_sql.gen.h"
 #include "process/process.h"
-#include "process_sql.gen.h"
 #include "json/message.h"
 
 #include <string.h>

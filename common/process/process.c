@@ -6,7 +6,7 @@
 #include "base/metrics.h"
 #include "bus/endpoint.h"
 #include "common.pb-c.h"
-#include "process_sql.gen.h"
+#include "common_sql.gen.h"
 #include "json/pbjson.h"
 
 #include <stdio.h>

@@ -148,15 +148,15 @@ class File:
         self.views[match.group(1)] = (self.rows[match.group(2)], set(split(match.group(3))))
 
     def take_name(self, place, head, body):
-        match = re.fullmatch(r"(\w+) (read|write)(?: \((.*?)\))?(?: -> (.+))?", head)
+        match = re.fullmatch(r"(\w+) (read|write)( ahead)?(?: \((.*?)\))?(?: -> (.+))?", head)
         if not match:
-            raise Refusal(f"{place}: a statement begins with: name read|write (parameter type, ...) -> column type, ...")
-        name, kind, params, columns = match.groups()
+            raise Refusal(f"{place}: a statement begins with: name read|write [ahead] (parameter type, ...) -> column type, ...")
+        name, kind, ahead, params, columns = match.groups()
         if any(other.name == name for other in self.statements):
             raise Refusal(f"{place}: {name} is there twice")
         statement = Statement(name, kind, self.declared(place, params), self.declared(place, columns),
                               " ".join(line[2:].strip() for line in body if line.startswith("--")))
-        statement.place, statement.body = place, self.plain(body)
+        statement.place, statement.body, statement.ahead = place, self.plain(body), bool(ahead)
         self.statements.append(statement)
 
     def take_together(self, place, head, body):
@@ -364,7 +364,8 @@ def one_source(file, statement):
     lines += [f"const struct db_stmt sql_{name} = {{\n\t\"{name}\",\n\t{c_string(statement.sql)},\n\tDB_{statement.kind.upper()},\n",
               f"\t{'&' + name + '_together' if statement.together else 'NULL'},\n",
               f"\t{name + '_params' if statement.order else 'NULL'}, {len(statement.order)},\n",
-              f"\t{name + '_columns' if columns else 'NULL'}, {len(columns)}, {f'sizeof(struct sql_{name}_row)' if columns else '0'},\n}};\n\n"]
+              f"\t{name + '_columns' if columns else 'NULL'}, {len(columns)}, {f'sizeof(struct sql_{name}_row)' if columns else '0'},\n"
+              f"\t{'true' if statement.ahead else 'false'},\n}};\n\n"]
     return "".join(lines)
 
 

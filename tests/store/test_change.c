@@ -1,10 +1,10 @@
 /* The write kit: effects together with the change, repeated races, requests that change nothing. */
 #include "test_identity_world.h"
 
+#include "common_sql.gen.h"
 #include "identity_sql.gen.h"
 #include "keys/keys.h"
 #include "process/change.h"
-#include "process_sql.gen.h"
 
 TestSuite(change, .init = world_start, .fini = world_stop);
 

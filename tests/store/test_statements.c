@@ -3,8 +3,8 @@
 
 #include "audit_sql.gen.h"
 #include "claims_sql.gen.h"
+#include "common_sql.gen.h"
 #include "identity_sql.gen.h"
-#include "process_sql.gen.h"
 #include "session_sql.gen.h"
 
 #include <criterion/criterion.h>
@@ -121,5 +121,5 @@ Test(statements, of_session)
 
 Test(statements, of_every_process)
 {
-	check_service("identity", identity_migrations, process_statements);
+	check_service("identity", identity_migrations, common_statements);
 }
