@@ -85,14 +85,14 @@ static void *process_run_loop(void *arg)
 	struct gateway_process *process = arg;
 	struct gateway *gateway = &process->gateway;
 	gateway->client = bus_config_client(&process->bus, process->loop);
-	if (gateway->client != NULL) {
+	if (gateway->client) {
 		client_subscribe(gateway->client, PROCESS_AUDIT, "", 0, feed_hint, gateway->feed);
 		gateway->follow = ledger_follow(gateway, process->loop, gateway->token_lifetime_sec);
 		token_checker_follow(gateway->tokens, gateway->follow);
 	}
 	memory_settle_when_idle(process->loop);
 	sem_post(&process->loop_started);
-	if (gateway->follow != NULL)
+	if (gateway->follow)
 		loop_run(process->loop);
 	return NULL;
 }
@@ -143,7 +143,7 @@ static enum status process_start_bus(struct gateway_process *process)
 		return ST_UNAVAILABLE;
 	while (sem_wait(&process->loop_started) != 0)
 		continue;
-	return gateway->follow != NULL ? ST_OK : ST_UNAVAILABLE;
+	return gateway->follow ? ST_OK : ST_UNAVAILABLE;
 }
 
 static enum status process_start_server(struct gateway_process *process)

@@ -78,7 +78,7 @@ static char *read_secret_file(const char *path)
 	ssize_t got = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char *text = fd >= 0 ? malloc(FILE_MAX_BYTES + 1) : NULL;
-	bool good = text != NULL;
+	bool good = text;
 	while (good && len <= FILE_MAX_BYTES && (got = read(fd, text + len, FILE_MAX_BYTES + 1 - len)) > 0)
 		len += (size_t)got;
 	good = good && got == 0 && len <= FILE_MAX_BYTES && !memchr(text, '\0', len);

@@ -50,7 +50,7 @@ enum log_level log_level_parse(const char *text)
 
 void log_set_trace(const uint8_t trace_id[16])
 {
-	traced = trace_id != NULL;
+	traced = trace_id;
 	if (traced)
 		memcpy(trace, trace_id, TRACE_BYTES);
 }

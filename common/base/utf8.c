@@ -13,7 +13,7 @@ static bool ascii_word(const unsigned char *at)
 {
 	uint64_t word;
 
-	memcpy(&word, at, sizeof word);
+	memcpy(&word, at, sizeof(word));
 	return !(word & HIGH_BITS) && !((word - LOW_BITS) & HIGH_BITS);
 }
 

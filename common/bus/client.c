@@ -237,7 +237,7 @@ static void pending_fill_header(struct pending *pending, struct client_call *cal
 			call->operation = id_new();
 		header->has_operation_id = 1;
 		header->operation_id = (ProtobufCBinaryData){ID_SIZE, call->operation.bytes};
-		header->has_operation_hash = call->operation_hash != NULL;
+		header->has_operation_hash = !!call->operation_hash;
 		header->operation_hash = (ProtobufCBinaryData){SHA256_SIZE, (uint8_t *)call->operation_hash};
 	}
 	header->has_trace_id = 1;
@@ -399,7 +399,7 @@ struct client *client_new(const struct client_options *options)
 	client->loop = options->loop;
 	client->events = &replica_events;
 	client->self = process_find(options->self);
-	client->curve = options->curve_secret != NULL;
+	client->curve = options->curve_secret;
 	if (client->curve) {
 		memcpy(client->curve_public, options->curve_public, 41);
 		memcpy(client->curve_secret, options->curve_secret, 41);

@@ -150,7 +150,7 @@ bool db_array_begin(struct db_array *array, struct db_args *args, struct arena *
 	array->end = array->data;
 	if (!array->data)
 		args->failed = true;
-	return array->data != NULL;
+	return array->data;
 }
 
 void db_array_put_header(struct db_array *array, uint32_t element, size_t count, bool has_null)

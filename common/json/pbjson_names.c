@@ -41,7 +41,7 @@ const ProtobufCFieldDescriptor *pbjson_field_find(const ProtobufCMessageDescript
 	if (len > NAME_MAX_BYTES)
 		return NULL;
 	memcpy(full, name, len);
-	for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
+	for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
 		const ProtobufCFieldDescriptor *field;
 		enum pbjson_shape shape;
 		size_t name_len;

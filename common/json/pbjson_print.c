@@ -14,12 +14,12 @@ static void print_message(const ProtobufCMessage *message, const struct pbjson_s
 static void add_uint(struct buf *out, uint64_t value)
 {
 	char digits[20];
-	size_t at = sizeof digits;
+	size_t at = sizeof(digits);
 
 	do
 		digits[--at] = (char)('0' + value % 10);
 	while (value /= 10);
-	buf_add(out, digits + at, sizeof digits - at);
+	buf_add(out, digits + at, sizeof(digits) - at);
 }
 
 /* As a JSON number with a point or exponent; null when it is not finite. */

@@ -212,7 +212,7 @@ bool pbjson_text_to_integer(const char *text, int64_t *ret_value)
 bool pbjson_is_set(const ProtobufCFieldDescriptor *field, const char *base)
 {
 	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *(const void *const *)(base + field->offset) != NULL;
+		return *(const void *const *)(base + field->offset);
 	return *(const protobuf_c_boolean *)(base + field->quantifier_offset);
 }
 

@@ -102,7 +102,7 @@ bool fiber_spawn(struct loop *loop, void (*fn)(void *arg), void *arg)
 
 bool fiber_active(void)
 {
-	return running_task != NULL;
+	return running_task;
 }
 
 static void task_run(struct task *task)
@@ -131,7 +131,7 @@ bool loop_run_ready(struct loop *loop)
 {
 	struct task *task = loop->ready_head;
 	loop->ready_head = loop->ready_tail = NULL;
-	bool any = task != NULL;
+	bool any = task;
 	while (task) {
 		struct task *next = task->next;
 		task_run(task);

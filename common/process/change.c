@@ -83,7 +83,7 @@ int change_fields(struct change *change, Events__Event *event, const ProtobufCMe
 
 bool change_secret(struct change *change, Events__Event *event, const char *field)
 {
-	return event_add_field(change, event, field) != NULL;
+	return event_add_field(change, event, field);
 }
 
 enum status change_if_match(struct change *change, int64_t version)

@@ -93,7 +93,7 @@ enum status page_open(struct call *call, struct page *page, const ProtobufCMessa
 	if (limit && (*limit < 1 || *limit > page->limit_max))
 		return call_fail(call, ST_INVALID_ARGUMENT, "limit", "It must be between 1 and %u", page->limit_max);
 	page->limit = limit ? *limit : page->limit_default;
-	page->has_after = after != NULL;
+	page->has_after = after;
 	return after ? page_after(call, page->list, *after, &page->after) : ST_OK;
 }
 

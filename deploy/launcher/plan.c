@@ -11,7 +11,7 @@ static bool word_add(char **list, int *count, int max, const char *text)
 	if (*count == max)
 		return false;
 	list[*count] = strdup(text);
-	return list[(*count)++] != NULL;
+	return list[(*count)++];
 }
 
 static bool text_set(char **slot, const char *text)
@@ -19,7 +19,7 @@ static bool text_set(char **slot, const char *text)
 	if (*slot)
 		return false;
 	*slot = strdup(text);
-	return *slot != NULL;
+	return *slot;
 }
 
 static bool directive_apply(struct plan *plan, const char *key, const char *value)
@@ -54,7 +54,7 @@ bool plan_read(const char *path, struct plan *ret_plan)
 	FILE *file = fopen(path, "re");
 	char line[4096];
 	int number = 0;
-	bool ok = file != NULL;
+	bool ok = file;
 	memset(ret_plan, 0, sizeof(*ret_plan));
 	while (ok && fgets(line, sizeof(line), file)) {
 		number++;

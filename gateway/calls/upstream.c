@@ -23,8 +23,8 @@ enum status upstream_operation(struct exchange *exchange, const struct upstream_
 {
 	const char *key = http_header_find(&exchange->request, "Idempotency-Key");
 	uint8_t hash[SHA256_SIZE];
-	*ret_keyed = key != NULL;
-	if (key == NULL) {
+	*ret_keyed = key;
+	if (!key) {
 		*ret_operation = id_new();
 		return ST_OK;
 	}
@@ -48,9 +48,9 @@ enum status upstream_operation(struct exchange *exchange, const struct upstream_
 static void upstream_request_hash(const struct exchange *exchange, uint8_t ret_hash[SHA256_SIZE])
 {
 	const struct http_request *request = &exchange->request;
-	const char *query = request->query != NULL ? request->query : "";
+	const char *query = request->query ? request->query : "";
 	const char *match = http_header_find(request, "If-Match");
-	match = match != NULL ? match : "";
+	match = match ? match : "";
 	const struct secret_piece pieces[] = {{request->verb, strlen(request->verb) + 1},
 	                                      {request->path, strlen(request->path) + 1},
 	                                      {query, strlen(query) + 1},

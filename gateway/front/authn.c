@@ -38,7 +38,7 @@ struct authn {
 struct authn *authn_new(struct limiter *failures)
 {
 	struct authn *authn = calloc(1, sizeof(*authn));
-	if (authn == NULL)
+	if (!authn)
 		return NULL;
 	authn->failures = failures;
 	for (size_t i = 0; i < LOCKS; i++)
@@ -48,7 +48,7 @@ struct authn *authn_new(struct limiter *failures)
 
 void authn_free(struct authn **authn)
 {
-	if (*authn == NULL)
+	if (!*authn)
 		return;
 	for (size_t i = 0; i < LOCKS; i++)
 		pthread_mutex_destroy(&(*authn)->locks[i]);
@@ -155,7 +155,7 @@ void authn_forget(struct authn *authn, const char *key_id)
 			struct authn_entry *entry = &authn->sets[set][i];
 			if (entry->fresh_until_us == 0)
 				continue;
-			if (key_id == NULL || strcmp(entry->caller.id, key_id) == 0)
+			if (!key_id || strcmp(entry->caller.id, key_id) == 0)
 				*entry = (struct authn_entry){0};
 		}
 		pthread_mutex_unlock(&authn->locks[set % LOCKS]);
@@ -168,8 +168,8 @@ static void authn_entry_fill(const struct authn *authn, const Identity__ResolveK
 {
 	int64_t now_us = clock_monotonic_us();
 	ret_entry->fresh_until_us = now_us + FRESH_US;
-	ret_entry->known = reply->project_id.len == ID_SIZE && reply->key_id != NULL &&
-	                   strlen(reply->key_id) < sizeof(ret_entry->caller.id);
+	ret_entry->known =
+	    reply->project_id.len == ID_SIZE && reply->key_id && strlen(reply->key_id) < sizeof(ret_entry->caller.id);
 	if (reply->has_expires_at_us) {
 		int64_t left_us = reply->expires_at_us - clock_wall_us();
 		if (left_us <= 0)

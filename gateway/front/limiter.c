@@ -30,7 +30,7 @@ struct limiter {
 struct limiter *limiter_new(int64_t rate_per_sec, int64_t burst)
 {
 	struct limiter *limiter = calloc(1, sizeof(*limiter));
-	if (limiter == NULL)
+	if (!limiter)
 		return NULL;
 	limiter->unit_ns = rate_per_sec > 0 ? 1000 * US_PER_SEC / rate_per_sec : 0;
 	limiter->burst = burst > 0 ? burst : 1;
@@ -80,7 +80,7 @@ uint32_t limiter_take(struct limiter *limiter, const void *caller, size_t caller
 		return 0;
 	int64_t now_us = clock_monotonic_us();
 	struct limiter_slot *slot = limiter_slot(limiter, limiter_hash(limiter, caller, caller_len), now_us);
-	if (slot == NULL)
+	if (!slot)
 		return 0;
 	int64_t depth_us = limiter->burst * limiter->unit_ns / 1000;
 	int64_t busy = atomic_load_explicit(&slot->busy_until_us, memory_order_relaxed);

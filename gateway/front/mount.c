@@ -126,7 +126,7 @@ static bool mounts_insert(struct mounts *mounts, const struct mount *mount, char
 	memmove(list + at + 1, list + at, (mounts->count - at) * sizeof(*list));
 	list[at] = *mount;
 	mounts->count++;
-	mounts->host_count += mount->host != NULL;
+	mounts->host_count += !!mount->host;
 	return true;
 }
 

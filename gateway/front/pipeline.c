@@ -149,7 +149,7 @@ static void pipeline_count(const struct exchange *exchange)
 static enum status pipeline_public(struct exchange *exchange)
 {
 	const char *project = http_param_find(exchange, "project_id");
-	if (project != NULL && !id_parse("prj", project, &exchange->caller.project))
+	if (project && !id_parse("prj", project, &exchange->caller.project))
 		return http_fail(exchange, ST_NOT_FOUND, NULL, NULL);
 	return ST_OK;
 }
@@ -221,7 +221,7 @@ static enum status pipeline_execute_large(struct exchange *exchange)
 static enum status pipeline_check_coding(struct exchange *exchange)
 {
 	const char *coding = http_header_find(&exchange->request, "Content-Encoding");
-	if (coding == NULL || exchange->request.content_length == 0 || strcasecmp(coding, "identity") == 0)
+	if (!coding || exchange->request.content_length == 0 || strcasecmp(coding, "identity") == 0)
 		return ST_OK;
 	return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
 	                 "Content-Encoding is not supported: send the body as it is");

@@ -18,8 +18,8 @@ void problem_document(const struct failure *failure, const char *request_id, str
 	problem.has_status = 1;
 	problem.status = (uint32_t)info->http;
 	problem.code = (char *)info->name;
-	problem.detail = (char *)(failure->reason != NULL ? failure->reason : info->text);
-	problem.field = failure->field != NULL && failure->field[0] != '\0' ? (char *)failure->field : NULL;
+	problem.detail = (char *)(failure->reason ? failure->reason : info->text);
+	problem.field = failure->field && failure->field[0] != '\0' ? (char *)failure->field : NULL;
 	problem.request_id = (char *)request_id;
 	pbjson_print(&problem.base, out);
 }

@@ -67,9 +67,9 @@ static void export_stream(struct exchange *exchange, Identity__ListUsersReply *p
 	struct arena *whole = exchange->arena;
 	struct arena *arena = arena_new(0x4000000);
 	bool complete = false;
-	while (arena != NULL && !exchange->response.broken) {
+	while (arena && !exchange->response.broken) {
 		export_send(exchange, page);
-		complete = page->next == NULL || page->next[0] == '\0';
+		complete = !page->next || page->next[0] == '\0';
 		if (complete || strlen(page->next) >= sizeof(after))
 			break;
 		memcpy(after, page->next, strlen(page->next) + 1);

@@ -33,7 +33,7 @@ struct feed *feed_new(int max_waiting)
 {
 	struct feed *feed = calloc(1, sizeof(*feed));
 	pthread_condattr_t attributes;
-	if (feed == NULL)
+	if (!feed)
 		return NULL;
 	feed->max_waiting = max_waiting;
 	pthread_condattr_init(&attributes);
@@ -48,7 +48,7 @@ struct feed *feed_new(int max_waiting)
 
 void feed_free(struct feed **feed)
 {
-	if (*feed == NULL)
+	if (!*feed)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++) {
 		pthread_cond_destroy(&(*feed)->buckets[i].moved);
@@ -76,9 +76,9 @@ void feed_hint(void *arg, const void *data, size_t len_bytes)
 {
 	struct feed *feed = arg;
 	Audit__Hint *hint = audit__hint__unpack(NULL, len_bytes, data);
-	if (hint != NULL && hint->project_id.len == ID_SIZE)
+	if (hint && hint->project_id.len == ID_SIZE)
 		feed_wake(feed_bucket(feed, hint->project_id.data));
-	if (hint != NULL)
+	if (hint)
 		audit__hint__free_unpacked(hint, NULL);
 }
 

@@ -10,7 +10,7 @@ static void ledger_user_revoked(struct gateway *gateway, const Audit__LedgerEntr
 	const Events__Event *event = entry->event;
 	bool gone = event_facts(event->type)->revokes == EVENT_REVOKES_USER;
 	struct id user;
-	if (id_parse("usr", event->user_id != NULL ? event->user_id : event->subject, &user))
+	if (id_parse("usr", event->user_id ? event->user_id : event->subject, &user))
 		revocation_note_user(gateway->revocation, &user, gone || !event->has_epoch ? INT64_MAX : event->epoch);
 }
 

@@ -21,7 +21,7 @@ const char *health_reason(struct gateway *gateway)
 	if (atomic_load(&gateway->draining))
 		return "The gateway is leaving";
 	for (unsigned process = 0; process < sizeof(peers_missing) / sizeof(peers_missing[0]); process++) {
-		if (peers_missing[process] != NULL && client_replicas_up(gateway->client, process) == 0)
+		if (peers_missing[process] && client_replicas_up(gateway->client, process) == 0)
 			return peers_missing[process];
 	}
 	return follow_caught_up(gateway->follow) ? NULL : "The revocation memory is being rebuilt from the ledger";
@@ -42,7 +42,7 @@ static void health_serve_alive(struct exchange *exchange)
 static void health_serve_ready(struct exchange *exchange)
 {
 	const char *reason = health_reason(exchange->gateway);
-	if (reason == NULL) {
+	if (!reason) {
 		health_text(exchange, "application/json",
 		            follow_live(exchange->gateway->follow)
 		                ? "{\"status\":\"ready\",\"revocations\":\"followed\"}"
@@ -61,7 +61,7 @@ static void health_collect(struct exchange *exchange, unsigned process, struct m
 		ProtobufCMessage *reply = NULL;
 		enum status status = client_send_replica(client, process, i, M_COMMON_METRICS, exchange->arena, &reply);
 		const char *text = status == ST_OK ? ((const Common__MetricsReply *)reply)->text : NULL;
-		if (text != NULL)
+		if (text)
 			metrics_merge_add(merge, text, strlen(text));
 	}
 }
@@ -71,7 +71,7 @@ static void health_serve_metrics(struct exchange *exchange)
 	struct gateway *gateway = exchange->gateway;
 	struct metrics_merge *merge = calloc(1, sizeof(*merge)); /* too large for a server thread's stack */
 	struct buf own = {0};
-	if (merge == NULL) {
+	if (!merge) {
 		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 		return;
 	}
@@ -81,7 +81,7 @@ static void health_serve_metrics(struct exchange *exchange)
 	    metric_gauge("denizen_revocation_followed", "",
 	                 "1 when the gateway knows what was revoked; 0: it asks the session service for each token."),
 	    follow_live(gateway->follow));
-	metric_set(metric_gauge("denizen_ready", "", "1 when the gateway is ready."), health_reason(gateway) == NULL);
+	metric_set(metric_gauge("denizen_ready", "", "1 when the gateway is ready."), !health_reason(gateway));
 	metrics_print(&own, "gateway", gateway->instance);
 	metrics_merge_add(merge, own.data, own.len);
 	for (unsigned process = 0; process < PROCESS_COUNT; process++) {

@@ -89,8 +89,8 @@ static void import_split(struct import *import, bool at_end)
 		char *text = import->window + import->start;
 		size_t held = import->end - import->start;
 		char *newline = memchr(text, '\n', held);
-		size_t len = newline != NULL ? (size_t)(newline - text) : held;
-		if (newline == NULL && !at_end && held <= LINE_MAX_BYTES && !import->skipping)
+		size_t len = newline ? (size_t)(newline - text) : held;
+		if (!newline && !at_end && held <= LINE_MAX_BYTES && !import->skipping)
 			return;
 		if (!import->skipping) {
 			if (len > LINE_MAX_BYTES) {
@@ -100,9 +100,9 @@ static void import_split(struct import *import, bool at_end)
 				import_line(import, text, len);
 			}
 		}
-		import->skipping = newline == NULL && !at_end;
-		import->start += newline != NULL ? len + 1 : len;
-		if (newline != NULL)
+		import->skipping = !newline && !at_end;
+		import->start += newline ? len + 1 : len;
+		if (newline)
 			import->line++;
 	}
 }
@@ -155,11 +155,11 @@ static enum status import_check(struct exchange *exchange, bool *ret_fail_on_con
 {
 	static const char *const types[] = {"application/x-ndjson", "application/ndjson", "application/jsonl"};
 	const char *type = http_header_find(&exchange->request, "Content-Type");
-	const char *query = exchange->request.query != NULL ? exchange->request.query : "";
+	const char *query = exchange->request.query ? exchange->request.query : "";
 	bool known = false;
-	for (size_t i = 0; type != NULL && i < sizeof(types) / sizeof(types[0]); i++) {
+	for (size_t i = 0; type && i < sizeof(types) / sizeof(types[0]); i++) {
 		size_t len = strlen(types[i]);
-		known = known || (strncasecmp(type, types[i], len) == 0 && strchr(" ;", type[len]) != NULL);
+		known = known || (strncasecmp(type, types[i], len) == 0 && strchr(" ;", type[len]));
 	}
 	if (!known)
 		return http_fail(exchange, ST_UNSUPPORTED_MEDIA_TYPE, NULL,
@@ -177,7 +177,7 @@ static enum status import_check(struct exchange *exchange, bool *ret_fail_on_con
 static void import_hash_key(struct import_job *job, bool keyed)
 {
 	const char *key = keyed ? http_header_find(&job->exchange->request, "Idempotency-Key") : NULL;
-	if (key != NULL)
+	if (key)
 		secret_sha256(key, strlen(key), job->hash_key);
 	else
 		secret_random(job->hash_key, sizeof(job->hash_key));
@@ -198,15 +198,15 @@ void import_serve(struct exchange *exchange)
 	import.window = malloc(WINDOW_BYTES + 1);
 	for (size_t i = 0; i < BATCHES; i++) {
 		import.ring[i] = import_batch_new();
-		ok = ok && import.ring[i] != NULL;
+		ok = ok && import.ring[i];
 	}
-	if (ok && import.window != NULL)
+	if (ok && import.window)
 		import_run(&import);
 	else
 		(void)http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 	for (size_t i = 0; i < BATCHES; i++)
 		import_batch_free(&import.ring[i]);
-	if (import.window != NULL)
+	if (import.window)
 		secret_wipe(import.window, WINDOW_BYTES);
 	free(import.window);
 }

@@ -47,10 +47,10 @@ struct import_batch {
 struct import_batch *import_batch_new(void)
 {
 	struct import_batch *batch = calloc(1, sizeof(*batch));
-	if (batch == NULL)
+	if (!batch)
 		return NULL;
 	batch->arena = arena_new(ARENA_BYTES);
-	if (batch->arena == NULL) {
+	if (!batch->arena) {
 		free(batch);
 		return NULL;
 	}
@@ -59,7 +59,7 @@ struct import_batch *import_batch_new(void)
 
 void import_batch_free(struct import_batch **batch)
 {
-	if (*batch == NULL)
+	if (!*batch)
 		return;
 	if ((*batch)->begun)
 		client_end(&(*batch)->part);
@@ -172,7 +172,7 @@ static void import_print_entry(const struct import_batch *batch, const struct im
                                const struct import_entry *entry, const Identity__ImportResult *answer, struct buf *out)
 {
 	Identity__ImportResult result = IDENTITY__IMPORT_RESULT__INIT;
-	if (answer != NULL)
+	if (answer)
 		result = *answer;
 	else
 		result.status = (char *)"error";
@@ -180,13 +180,13 @@ static void import_print_entry(const struct import_batch *batch, const struct im
 	result.line = entry->line;
 	if (!entry->sent) {
 		result.code = (char *)status_name(ST_INVALID_ARGUMENT);
-		result.field = entry->field != NULL && entry->field[0] != '\0' ? (char *)entry->field : NULL;
+		result.field = entry->field && entry->field[0] != '\0' ? (char *)entry->field : NULL;
 		result.detail = (char *)entry->reason;
-	} else if (answer == NULL) {
+	} else if (!answer) {
 		enum status status = batch->status == ST_OK ? ST_INTERNAL : batch->status;
 		result.code = (char *)status_name((int)status);
-		result.detail = (char *)(batch->reason != NULL ? batch->reason : status_info((int)status)->text);
-	} else if (job->fail_on_conflict && result.status != NULL && strcmp(result.status, "exists") == 0) {
+		result.detail = (char *)(batch->reason ? batch->reason : status_info((int)status)->text);
+	} else if (job->fail_on_conflict && result.status && strcmp(result.status, "exists") == 0) {
 		result.status = (char *)"error";
 		result.code = (char *)status_name(ST_ALREADY_EXISTS);
 		result.detail = (char *)status_info(ST_ALREADY_EXISTS)->text;
@@ -214,7 +214,7 @@ bool import_batch_finish(struct import_batch *batch, struct import_job *job, str
 	for (size_t i = 0; i < batch->count; i++) {
 		const Identity__ImportResult *answer = NULL;
 		if (batch->entries[i].sent) {
-			if (batch->status == ST_OK && batch->reply != NULL && sent < batch->reply->n_results)
+			if (batch->status == ST_OK && batch->reply && sent < batch->reply->n_results)
 				answer = batch->reply->results[sent];
 			sent++;
 		}

@@ -14,7 +14,7 @@ static struct metrics_family *metrics_merge_family(struct metrics_merge *merge, 
 		return NULL;
 	struct metrics_family *family = &merge->families[merge->count];
 	family->name = strndup(name, len);
-	if (family->name == NULL)
+	if (!family->name)
 		return NULL;
 	merge->count++;
 	return family;
@@ -34,16 +34,15 @@ void metrics_merge_add(struct metrics_merge *merge, const char *text, size_t len
 	const char *end = text + len_bytes;
 	while (text < end) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		size_t len = newline != NULL ? (size_t)(newline - text) : (size_t)(end - text);
+		size_t len = newline ? (size_t)(newline - text) : (size_t)(end - text);
 		const char *name = metrics_merge_comment(text, len);
-		if (name != NULL) {
+		if (name) {
 			const char *blank = memchr(name, ' ', (size_t)(text + len - name));
-			family =
-			    metrics_merge_family(merge, name, (size_t)((blank != NULL ? blank : text + len) - name));
+			family = metrics_merge_family(merge, name, (size_t)((blank ? blank : text + len) - name));
 		}
-		struct buf *target = family == NULL ? NULL : name != NULL ? &family->head : &family->samples;
+		struct buf *target = !family ? NULL : name ? &family->head : &family->samples;
 		/* The comments of the first text are kept: a second HELP or TYPE would be an error. */
-		if (target != NULL && len > 0 && (name == NULL || family->samples.len == 0)) {
+		if (target && len > 0 && (!name || family->samples.len == 0)) {
 			buf_add(target, text, len);
 			buf_add_char(target, '\n');
 		}

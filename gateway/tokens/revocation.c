@@ -42,7 +42,7 @@ int64_t revocation_keep_sec(int64_t token_lifetime_sec)
 struct revocation *revocation_new(int64_t keep_us)
 {
 	struct revocation *revocation = calloc(1, sizeof(*revocation));
-	if (revocation == NULL)
+	if (!revocation)
 		return NULL;
 	revocation->keep_us = keep_us;
 	for (size_t i = 0; i < SHARDS; i++)
@@ -53,7 +53,7 @@ struct revocation *revocation_new(int64_t keep_us)
 /* Drops entries of a chain that may be forgotten at now_us. */
 static void revocation_sweep_chain(struct revocation *revocation, struct revocation_entry **link, int64_t now_us)
 {
-	while (*link != NULL) {
+	while (*link) {
 		struct revocation_entry *entry = *link;
 		if (entry->forget_at_us > now_us) {
 			link = &entry->next;
@@ -67,7 +67,7 @@ static void revocation_sweep_chain(struct revocation *revocation, struct revocat
 
 void revocation_free(struct revocation **revocation)
 {
-	if (*revocation == NULL)
+	if (!*revocation)
 		return;
 	for (size_t i = 0; i < SHARDS; i++) {
 		for (size_t b = 0; b < BUCKETS; b++)
@@ -104,18 +104,18 @@ static void revocation_note(struct revocation *revocation, const struct id *id, 
 	pthread_mutex_lock(&shard->lock);
 	revocation_sweep(revocation, shard, now_us);
 	struct revocation_entry *entry = *bucket;
-	while (entry != NULL && !id_equal(&entry->id, id))
+	while (entry && !id_equal(&entry->id, id))
 		entry = entry->next;
-	if (entry == NULL && atomic_load(&revocation->count) < ENTRIES_MAX) {
+	if (!entry && atomic_load(&revocation->count) < ENTRIES_MAX) {
 		entry = calloc(1, sizeof(*entry));
-		if (entry != NULL) {
+		if (entry) {
 			entry->id = *id;
 			entry->next = *bucket;
 			*bucket = entry;
 			atomic_fetch_add(&revocation->count, 1);
 		}
 	}
-	if (entry != NULL) {
+	if (entry) {
 		entry->min_epoch = min_epoch > entry->min_epoch ? min_epoch : entry->min_epoch;
 		entry->forget_at_us = now_us + revocation->keep_us;
 	} else {
@@ -140,8 +140,7 @@ static bool revocation_find(struct revocation *revocation, const struct id *id, 
 	struct revocation_shard *shard = &revocation->shards[hash % SHARDS];
 	bool hit = false;
 	pthread_mutex_lock(&shard->lock);
-	for (struct revocation_entry *entry = shard->buckets[hash / SHARDS % BUCKETS]; entry != NULL;
-	     entry = entry->next) {
+	for (struct revocation_entry *entry = shard->buckets[hash / SHARDS % BUCKETS]; entry; entry = entry->next) {
 		if (id_equal(&entry->id, id)) {
 			hit = epoch < entry->min_epoch;
 			break;

@@ -32,7 +32,7 @@ struct token_cache {
 struct token_cache *token_cache_new(void)
 {
 	struct token_cache *cache = calloc(1, sizeof(*cache));
-	if (cache == NULL)
+	if (!cache)
 		return NULL;
 	for (size_t i = 0; i < LOCKS; i++)
 		pthread_mutex_init(&cache->locks[i], NULL);
@@ -41,7 +41,7 @@ struct token_cache *token_cache_new(void)
 
 void token_cache_free(struct token_cache **cache)
 {
-	if (*cache == NULL)
+	if (!*cache)
 		return;
 	for (size_t set = 0; set < SETS; set++) {
 		for (size_t way = 0; way < WAYS; way++)
@@ -70,7 +70,7 @@ bool token_cache_get(struct token_cache *cache, const uint8_t hash[SHA256_SIZE],
 	pthread_mutex_lock(&cache->locks[set % LOCKS]);
 	for (size_t way = 0; way < WAYS && !found; way++) {
 		const struct token_entry *entry = cache->sets[set][way];
-		if (entry == NULL || memcmp(entry->hash, hash, SHA256_SIZE) != 0)
+		if (!entry || memcmp(entry->hash, hash, SHA256_SIZE) != 0)
 			continue;
 		if (entry->until_us <= now_us || entry->state.expires_at_sec <= now_sec ||
 		    !id_equal(&entry->state.project, project))
@@ -88,9 +88,9 @@ static size_t token_cache_victim(struct token_entry *const ways[WAYS], const uin
 {
 	size_t victim = 0;
 	for (size_t way = 0; way < WAYS; way++) {
-		if (ways[way] != NULL && memcmp(ways[way]->hash, hash, SHA256_SIZE) == 0)
+		if (ways[way] && memcmp(ways[way]->hash, hash, SHA256_SIZE) == 0)
 			return way;
-		if (ways[victim] != NULL && (ways[way] == NULL || ways[way]->until_us < ways[victim]->until_us))
+		if (ways[victim] && (!ways[way] || ways[way]->until_us < ways[victim]->until_us))
 			victim = way;
 	}
 	return victim;
@@ -104,7 +104,7 @@ static bool token_cache_has_room(const struct token_cache *cache, size_t size)
 /* Under the lock of its set. */
 static void token_cache_drop(struct token_cache *cache, struct token_entry **way)
 {
-	if (*way != NULL)
+	if (*way)
 		atomic_fetch_sub(&cache->bytes, (int64_t)(sizeof(**way) + (*way)->len));
 	free(*way);
 	*way = NULL;
@@ -126,7 +126,7 @@ void token_cache_put(struct token_cache *cache, const uint8_t hash[SHA256_SIZE],
 	size_t set = token_cache_set(hash);
 	size_t size = sizeof(struct token_entry) + answer->len;
 	struct token_entry *entry = buf_ok(answer) ? malloc(size) : NULL;
-	if (entry == NULL)
+	if (!entry)
 		return;
 	entry->state = *state;
 	entry->until_us = clock_monotonic_us() + KEEP_US;

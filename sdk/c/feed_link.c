@@ -180,7 +180,7 @@ bool feed_link_refresh(struct feed_link *link)
 	}
 	connect_dealer(link);
 	connect_sub(link);
-	return link->dealer != NULL;
+	return link->dealer;
 }
 
 void feed_link_rotate(struct feed_link *link)
@@ -256,7 +256,7 @@ static bool well_formed(const char *endpoints)
 /* Z85 to bytes; false when the text is no key. */
 static bool take_key(const char *text, uint8_t ret_bytes[32])
 {
-	return text && strlen(text) == 40 && zmq_z85_decode(ret_bytes, text) != NULL;
+	return text && strlen(text) == 40 && zmq_z85_decode(ret_bytes, text);
 }
 
 /* Once for all threads, since czmq's own start is not safe when two of them open their first sockets at the same time. */

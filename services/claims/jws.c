@@ -33,7 +33,7 @@ enum status jwt_pair_generate(struct jwt_pair *ret_pair)
 	enum status status = ST_INTERNAL;
 	struct jwt_pair pair;
 	EVP_PKEY *pkey = EVP_EC_gen("P-256");
-	if (pkey == NULL || !number_of(pkey, OSSL_PKEY_PARAM_EC_PUB_X, pair.x) ||
+	if (!pkey || !number_of(pkey, OSSL_PKEY_PARAM_EC_PUB_X, pair.x) ||
 	    !number_of(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, pair.y) || !number_of(pkey, OSSL_PKEY_PARAM_PRIV_KEY, pair.d))
 		goto out;
 	*ret_pair = pair;
@@ -54,7 +54,7 @@ enum status jwt_thumbprint(const uint8_t x[JWT_COORDINATE_SIZE], const uint8_t y
 	json_t *jwk = json_pack("{s:s, s:s, s:s, s:s}", "crv", "P-256", "kty", "EC", "x", x_text, "y", y_text);
 	char *canonical = json_dumps(jwk, JSON_COMPACT | JSON_SORT_KEYS);
 	json_decref(jwk);
-	if (canonical == NULL)
+	if (!canonical)
 		return ST_INTERNAL;
 	secret_sha256(canonical, strlen(canonical), hash);
 	free(canonical);
@@ -72,13 +72,13 @@ static EVP_PKEY *pkey_new(const struct jwt_pair *pair)
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
 	OSSL_PARAM *params = NULL;
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-	if (d == NULL || build == NULL || context == NULL || BN_bin2bn(pair->d, sizeof(pair->d), d) == NULL ||
+	if (!d || !build || !context || !BN_bin2bn(pair->d, sizeof(pair->d), d) ||
 	    !OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) ||
 	    !OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)) ||
 	    !OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, d))
 		goto out;
 	params = OSSL_PARAM_BLD_to_param(build);
-	if (params == NULL || EVP_PKEY_fromdata_init(context) != 1 ||
+	if (!params || EVP_PKEY_fromdata_init(context) != 1 ||
 	    EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_KEYPAIR, params) != 1)
 		pkey = NULL;
 out:
@@ -116,17 +116,17 @@ static bool header_set(struct jwt_key *key, const char *kid, const char *type)
 struct jwt_key *jwt_key_new(const char *kid, const char *type, const struct jwt_pair *pair)
 {
 	struct jwt_key *key = calloc(1, sizeof(*key));
-	if (key == NULL)
+	if (!key)
 		return NULL;
 	key->sign = sign_new(pair);
-	if (key->sign == NULL || !header_set(key, kid, type))
+	if (!key->sign || !header_set(key, kid, type))
 		jwt_key_free(&key);
 	return key;
 }
 
 void jwt_key_free(struct jwt_key **key)
 {
-	if (key == NULL || *key == NULL)
+	if (!key || !*key)
 		return;
 	EVP_PKEY_CTX_free((*key)->sign);
 	free(*key);
@@ -137,7 +137,7 @@ void jwt_key_free(struct jwt_key **key)
 static bool signature_raw(const uint8_t *der, size_t der_len, uint8_t ret_raw[SIGNATURE_SIZE])
 {
 	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)der_len);
-	if (signature == NULL)
+	if (!signature)
 		return false;
 	bool ok = BN_bn2binpad(ECDSA_SIG_get0_r(signature), ret_raw, JWT_COORDINATE_SIZE) > 0 &&
 	          BN_bn2binpad(ECDSA_SIG_get0_s(signature), ret_raw + JWT_COORDINATE_SIZE, JWT_COORDINATE_SIZE) > 0;
@@ -150,7 +150,7 @@ enum status jwt_sign(const struct jwt_key *key, const char *payload, size_t len_
 {
 	char *token =
 	    arena_alloc(arena, key->header_len + BASE64URL_SIZE(len_bytes) + BASE64URL_SIZE(SIGNATURE_SIZE) + 2);
-	if (token == NULL)
+	if (!token)
 		return ST_INTERNAL;
 	memcpy(token, key->header, key->header_len);
 	size_t len = key->header_len;

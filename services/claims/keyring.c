@@ -23,14 +23,14 @@ struct keyring {
 struct keyring *keyring_new(const uint8_t kek[SEAL_KEY_SIZE])
 {
 	struct keyring *keyring = calloc(1, sizeof(*keyring));
-	if (keyring != NULL)
+	if (keyring)
 		memcpy(keyring->kek, kek, SEAL_KEY_SIZE);
 	return keyring;
 }
 
 void keyring_free(struct keyring **keyring)
 {
-	if (keyring == NULL || *keyring == NULL)
+	if (!keyring || !*keyring)
 		return;
 	for (size_t i = 0; i < KEYRING_SLOTS; i++)
 		jwt_key_free(&(*keyring)->slots[i].key);
@@ -108,9 +108,9 @@ enum status keyring_open(struct keyring *keyring, const struct id *project, cons
                          const struct jwt_key **ret_key)
 {
 	struct slot *slot = slot_of(keyring, project, sealed->kid);
-	if (slot->key == NULL || !id_equal(&slot->project, project) || strcmp(slot->kid, sealed->kid) != 0) {
+	if (!slot->key || !id_equal(&slot->project, project) || strcmp(slot->kid, sealed->kid) != 0) {
 		struct jwt_key *key = key_open(keyring, project, sealed);
-		if (key == NULL)
+		if (!key)
 			return ST_INTERNAL;
 		jwt_key_free(&slot->key);
 		slot->project = *project;

@@ -145,7 +145,7 @@ static int bootstrap_create(struct bootstrap *boot, const struct id *existing)
 	id_format("prj", &id, project_id);
 	enum status status = keys_make_management(boot->arena, project.created_at_us, &made);
 	if (status == ST_OK)
-		status = rows_insert(boot, &project, existing == NULL, &made);
+		status = rows_insert(boot, &project, !existing, &made);
 	if (status == ST_OK && !file_write(boot, project_id, made.secret)) {
 		secret_wipe(made.secret, sizeof(made.secret));
 		return 1;

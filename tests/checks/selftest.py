@@ -28,6 +28,7 @@ PLANTS = {
     "parameters": ("common/base/planted.c", C + "int planted(int a, int b, int c,\n            int d, int (*e)(int, int), int f)\n{\n}\n",
                    "planted has 6"),
     "banned-functions": ("common/base/planted.c", C + "int planted(void)\n{\n\treturn atoi(\"1\");\n}\n", "planted.c:4 atoi"),
+    "one-hand": ("common/base/planted.c", C + "int planted(void *x)\n{\n\treturn x == NULL;\n}\n", "planted.c:4 == NULL"),
     "pragma-once": ("common/base/planted.h", C, "common/base/planted.h"),
     "header-comments": ("common/base/planted.h", C + "#pragma once\n\nint planted_it(int a,\n               int b);\n", "planted_it"),
     "format": ("common/base/planted.c", C + "int   planted ;\n", "common/base/planted.c"),

@@ -131,9 +131,9 @@ static enum status user_request(struct exchange *exchange, Descope__UserRequest 
 	request->login_ids = login_ids;
 	request->n_login_ids++;
 	if (!request->has_email_verified)
-		request->has_email_verified = request->email_verified = request->email != NULL;
+		request->has_email_verified = request->email_verified = !!request->email;
 	if (!request->has_phone_verified)
-		request->has_phone_verified = request->phone_verified = request->phone != NULL;
+		request->has_phone_verified = request->phone_verified = !!request->phone;
 	*ret_request = request;
 	return ST_OK;
 }

@@ -92,9 +92,9 @@ static enum status native_map_if_match(struct exchange *exchange, ProtobufCMessa
 	const char *tag = http_header_find(&exchange->request, "If-Match");
 	char digits[20] = "";
 	struct pbjson_error error = {0};
-	if (tag == NULL || strcmp(tag, "*") == 0 || !exchange->route->method->write)
+	if (!tag || strcmp(tag, "*") == 0 || !exchange->route->method->write)
 		return ST_OK;
-	if (native_field(request->descriptor, "if_match_version") == NULL)
+	if (!native_field(request->descriptor, "if_match_version"))
 		return http_fail(exchange, ST_INVALID_ARGUMENT, "If-Match", "This route does not support If-Match");
 	size_t len = tag[0] == '"' ? strspn(tag + 1, "0123456789") : 0;
 	if (strncmp(tag, "W/", 2) == 0)
@@ -124,7 +124,7 @@ static enum status native_map_in(struct exchange *exchange, ProtobufCMessage **r
 		if (exchange->body.len > 0)
 			return http_fail(exchange, ST_INVALID_ARGUMENT, "", "This route takes no body");
 		request = arena_alloc(exchange->arena, method->request->sizeof_message);
-		if (request == NULL)
+		if (!request)
 			return http_fail(exchange, ST_UNAVAILABLE, NULL, "The gateway is out of memory");
 		protobuf_c_message_init(method->request, request);
 		enum status status = native_map_query(exchange, skip, request);
@@ -144,7 +144,7 @@ static bool native_int_field(const ProtobufCMessage *message, const char *name, 
 {
 	const ProtobufCFieldDescriptor *field = native_field(message->descriptor, name);
 	const char *base = (const char *)message;
-	if (field == NULL || field->type != PROTOBUF_C_TYPE_INT64 || field->label != PROTOBUF_C_LABEL_OPTIONAL)
+	if (!field || field->type != PROTOBUF_C_TYPE_INT64 || field->label != PROTOBUF_C_LABEL_OPTIONAL)
 		return false;
 	if (!*(const protobuf_c_boolean *)(base + field->quantifier_offset))
 		return false;
@@ -155,7 +155,7 @@ static bool native_int_field(const ProtobufCMessage *message, const char *name, 
 static const char *native_text_field(const ProtobufCMessage *message, const char *name)
 {
 	const ProtobufCFieldDescriptor *field = native_field(message->descriptor, name);
-	if (field == NULL || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
+	if (!field || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
 		return NULL;
 	return *(char *const *)((const char *)message + field->offset);
 }
@@ -174,8 +174,8 @@ static bool native_has_items(const char *path)
 	size_t len = strlen(path);
 	for (unsigned i = 0; i < method_count; i++) {
 		const char *other = method_table[i].http_path;
-		if (other != NULL && strncmp(other, path, len) == 0 && strncmp(other + len, "/{", 2) == 0 &&
-		    strchr(other + len + 1, '/') == NULL)
+		if (other && strncmp(other, path, len) == 0 && strncmp(other + len, "/{", 2) == 0 &&
+		    !strchr(other + len + 1, '/'))
 			return true;
 	}
 	return false;
@@ -195,9 +195,9 @@ static void native_map_out(struct exchange *exchange, const ProtobufCMessage *re
 		return;
 	}
 	const char *id = native_text_field(reply, "id");
-	if (response->status == 201 && id != NULL && native_has_items(exchange->route->row.path)) {
+	if (response->status == 201 && id && native_has_items(exchange->route->row.path)) {
 		const char *location = arena_printf(exchange->arena, "%s/%s", exchange->request.path, id);
-		if (location != NULL)
+		if (location)
 			http_header_add(exchange, "Location", location);
 	}
 	response->content_type = "application/json";

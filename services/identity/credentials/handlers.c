@@ -17,7 +17,7 @@ static enum status authorization_fill(struct call *call, const Identity__Rows__U
 {
 	message_copy(&user->base, &reply->base);
 	reply->user_id = call_bytes_id_text(call, "usr", user->user_id);
-	reply->has_email_verified = user->email != NULL;
+	reply->has_email_verified = !!user->email;
 	return reply->user_id ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }
 

@@ -208,7 +208,7 @@ static struct job *job_new(struct pool *pool, const struct pool_request *request
 	job->deadline_us = request->deadline_us;
 	job->password_len = strlen(request->password);
 	memcpy(job->password, request->password, job->password_len);
-	job->check = request->hash != NULL;
+	job->check = request->hash;
 	if (job->check) {
 		struct password_info info = {0};
 		memcpy(job->hash, request->hash, strlen(request->hash) + 1);

@@ -32,7 +32,7 @@ struct import {
 /* The login ids and the external id: what one user only may have. */
 static size_t row_value_count(const struct row *row)
 {
-	return row->logins.count + (row->user.external_id != NULL);
+	return row->logins.count + (!!row->user.external_id);
 }
 
 /* Notes the refusal that is recorded in the call as the row's result. */
@@ -82,7 +82,7 @@ static enum status row_from_input(struct import *import, const struct attributes
 	row->user = user;
 	row->id = id_from_bytes(user.user_id);
 	row->logins = user_logins(call->arena, &user);
-	row->fresh = row->logins.list != NULL;
+	row->fresh = row->logins.list;
 	import->value_count += row_value_count(row);
 	return row->logins.list ? ST_OK : ST_RESOURCE_EXHAUSTED;
 }

@@ -100,7 +100,7 @@ void user_set_password(Identity__Rows__User *user, char *hash)
 {
 	user->password_hash = hash;
 	user->has_has_password = true;
-	user->has_password = hash != NULL;
+	user->has_password = !!hash;
 }
 
 enum status user_set_roles(struct call *call, Identity__Rows__User *user, char *const *codes, size_t count)
@@ -368,8 +368,8 @@ enum status user_fill(struct call *call, const Identity__Rows__User *user, Ident
 	struct logins logins = user_logins(call->arena, user);
 	message_copy(&user->base, &ret_message->base);
 	ret_message->id = call_bytes_id_text(call, "usr", user->user_id);
-	ret_message->has_email_verified = user->email != NULL;
-	ret_message->has_phone_verified = user->phone != NULL;
+	ret_message->has_email_verified = !!user->email;
+	ret_message->has_phone_verified = !!user->phone;
 	ret_message->login_ids = logins.list;
 	ret_message->n_login_ids = logins.count;
 	return logins.list && ret_message->id ? ST_OK : ST_RESOURCE_EXHAUSTED;

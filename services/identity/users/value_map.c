@@ -11,7 +11,7 @@ bool value_map_init(struct arena *arena, size_t values, struct value_map *ret_ma
 	while (slots < 2 * values)
 		slots *= 2;
 	*ret_map = (struct value_map){arena_alloc(arena, slots * sizeof(struct value_slot)), slots - 1};
-	return ret_map->slots != NULL;
+	return ret_map->slots;
 }
 
 struct value_slot *value_map_slot(const struct value_map *map, enum value_kind kind, const char *value)
