@@ -8,7 +8,7 @@ from helpers import (PASSWORD, address, at_once, events, good, head, made, new_u
 
 FULL = {
     "status": "invited", "email_verified": True, "phone": "+4930123456", "phone_verified": True, "name": "Zoë Ünal",
-    "given_name": "Zoë", "family_name": "Ünal", "picture": "https://example.com/z.png",
+    "given_name": "Zoë", "family_name": "Ünal", "locale": "de-CH", "picture": "https://example.com/z.png",
     "attributes": {"plan": "gold", "seats": 3, "nested": {"deep": [1, 2.5, True]}},
 }
 
