@@ -26,6 +26,9 @@ RULES_MAY = {"base/status.h", "base/buf.h", "base/clock.h", "base/arena.h", "bas
 MANY_PARAMS = {"client_send", "client_send_replica", "client_subscribe", "db_run", "db_text_array",
                "pbjson_parse", "token_verify"}
 LONGEST, NINETIETH, PARAMS = 80, 45, 5
+# Two ways to write one thing, of which we write the other.
+HAND = re.compile(r"[=!]=\s*NULL\b|\bNULL\s*[=!]=|\bsizeof\b(?!\()")
+HAND_HOMES = ("common/", "services/", "gateway/", "sdk/", "deploy/")
 # The rooms of common/ and gateway/, and on which other rooms of the same folder each may stand. No circles: check_rooms.
 ROOMS = {
     "common": {
@@ -229,6 +232,12 @@ def check_one_hand(tree):
             for number, line in enumerate(source.blank(tree.read(path)).split("\n"), 1) for match in other.finditer(line)]
 
 
+def check_one_hand(tree):
+    """Pointers are `x` and `!x`, never compared with NULL; sizeof has parentheses."""
+    return [f"{path}:{number} {match.group().strip()}" for path in tree.code() if path.startswith(HAND_HOMES)
+            for number, line in enumerate(source.blank(tree.read(path)).split("\n"), 1) for match in HAND.finditer(line)]
+
+
 def check_pragma_once(tree):
     return [path for path in tree.match(".h") if "#pragma once" not in tree.read(path)]
 
@@ -261,6 +270,6 @@ def check_format(tree):
 
 CHECKS = {f"door-{name}": (lambda tree, name=name: door(tree, name)) for name in DOORS} | {
     "includes": check_includes, "rooms": check_rooms, "circles": check_circles, "rules-are-pure": check_rules, "sql-in-files": check_sql,
-    "function-length": check_function_length, "parameters": check_params, "banned-functions": check_banned,
+    "one-hand": check_one_hand, "function-length": check_function_length, "parameters": check_params, "banned-functions": check_banned,
     "one-hand": check_one_hand, "pragma-once": check_pragma_once, "header-comments": check_header_comments, "format": check_format,
 }

@@ -24,6 +24,7 @@ PLANTS = {
     "circles": ("common/base/clock.c", "+\nvoid planted(void)\n{\n\tlog_wanted(0);\n}\n", "clock.c, log.c, secret.c call each other"),
     "rules-are-pure": ("services/audit/rules.c", "+\n#include \"base/log.h\"\n", "rules.c includes base/log.h"),
     "sql-in-files": ("services/audit/h_planted.c", C + 'const char *x = "SELECT 1 FROM y";\n', "h_planted.c:2"),
+    "one-hand": ("common/base/planted.c", C + "int planted(int *p)\n{\n\treturn p == NULL;\n}\n", "planted.c:4 == NULL"),
     "function-length": ("common/base/planted.c", LONG, "planted_long has 9"),
     "parameters": ("common/base/planted.c", C + "int planted(int a, int b, int c,\n            int d, int (*e)(int, int), int f)\n{\n}\n",
                    "planted has 6"),
