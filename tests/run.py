@@ -173,7 +173,8 @@ def group_tsan():
     """The loop and the bus under the thread sanitizer."""
     directory = build("tsan", "test-tsan")
     options = f"suppressions={ROOT}/tests/tsan/suppressions.txt exitcode=66 history_size=4"
-    return counted_lines([directory / "tests/test-tsan"], env={**os.environ, "TSAN_OPTIONS": options})
+    with tempfile.TemporaryDirectory() as folder:
+        return counted_lines([directory / "tests/test-tsan"], cwd=folder, env={**os.environ, "TSAN_OPTIONS": options})
 
 
 def group_suite():
