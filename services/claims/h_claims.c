@@ -99,13 +99,13 @@ static enum status list_changes(struct arena *arena, const struct jvalue *before
 	if (!event->changes)
 		return ST_INTERNAL;
 	for (const struct jvalue *old = before->first; old && status == ST_OK; old = old->next) {
-		const struct jvalue *new = jvalue_get(after, old->name);
-		if (!jvalue_equal(old, new))
-			status = add_change(arena, event, old, new);
+		const struct jvalue *now = jvalue_get(after, old->name);
+		if (!jvalue_equal(old, now))
+			status = add_change(arena, event, old, now);
 	}
-	for (const struct jvalue *new = after->first; new &&status == ST_OK; new = new->next) {
-		if (!jvalue_get(before, new->name))
-			status = add_change(arena, event, NULL, new);
+	for (const struct jvalue *now = after->first; now && status == ST_OK; now = now->next) {
+		if (!jvalue_get(before, now->name))
+			status = add_change(arena, event, NULL, now);
 	}
 	return status;
 }
@@ -118,21 +118,21 @@ static enum status compute_document(struct call *call, const struct claims_write
 {
 	struct pbjson_error error;
 	struct claims_fault fault;
-	const struct jvalue *old, *new = write->claims;
+	const struct jvalue *old, *now = write->claims;
 	size_t len;
 	enum status status = jvalue_read_object(before, "claims", call->arena, &old, &error);
 	if (status != ST_OK)
 		return ST_INTERNAL;
 	if (write->merge)
-		new = jvalue_merge(old, write->claims, call->arena);
-	const char *document = new ? jvalue_text(new, call->arena, &len) : NULL;
+		now = jvalue_merge(old, write->claims, call->arena);
+	const char *document = now ? jvalue_text(now, call->arena, &len) : NULL;
 	if (!document)
 		return ST_RESOURCE_EXHAUSTED;
-	status = rules_check_claims(new, len, &fault);
+	status = rules_check_claims(now, len, &fault);
 	if (status != ST_OK)
 		return call_fail(call, status, fault.field, "%s", fault.reason);
 	*ret_document = document;
-	return list_changes(call->arena, old, new, event);
+	return list_changes(call->arena, old, now, event);
 }
 
 static enum status write_try(struct change *change)
