@@ -22,6 +22,8 @@ def test_signing_keys_move_to_another_key_encryption_key(tmp_path):
         project = suite.new_project()
         user, before = new_session(project)
         keys = key_set(project)
+        # The first project's keys are made when claims comes to its event.
+        denizen.eventually(lambda: suite.psql("SELECT count(*) FROM claims.signing_key") == ["4"])
         assert rekey(suite).returncode == 2 and rekey(suite, "--old", new, "--new", new).returncode == 1
         done = rekey(suite, "--old", kek, "--new", new)
         assert (done.returncode, done.stderr) == (0, "rekey: 4 keys are sealed anew, 0 were already\n")
