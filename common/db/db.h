@@ -49,10 +49,6 @@ struct db_stmt {
 	size_t row_size_bytes;
 	bool ahead; /* goes before those that wait: for the few that must not wait behind load */
 };
-/* A table of eight pairs of uuid parameters, (VALUES ($1, $2, 0), ($3, $4, 1) ...), for the statements above. */
-#define DB_TOGETHER_PAIRS                                                                                              \
-	"(VALUES ($1::uuid, $2::uuid, 0), ($3, $4, 1), ($5, $6, 2), ($7, $8, 3), ($9, $10, 4), ($11, $12, 5), "        \
-	"($13, $14, 6), ($15, $16, 7))"
 
 #define DB_ARGS_MAX 64 /* proto/gen/statements.py refuses more */
 struct db_args {
